@@ -1,0 +1,292 @@
+"""One frozen `Config`: a section per stage, each key with its default and its reason.
+
+`load()` reads YAML, applies `section.key=value` overrides and refuses keys it
+does not know, naming their dotted place. `configs/default.yaml` lists every key
+and equals `Config()`; a test keeps it so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from curator.errors import BadConfig
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Sources(Section):
+    """What to read and what to take from it."""
+
+    recursive: bool = Field(True, description="descend into folders")
+    fps: float | None = Field(None, gt=0, description="frames per second taken from videos; 1 when nothing is said")
+    every_nth: int | None = Field(None, ge=1, description="take every n-th video frame; 1 takes all")
+    keyframes: bool = Field(False, description="take only key frames: the cheapest way through long footage")
+    labels_from_folders: bool = Field(False, description="the parent folder's name is the label")
+    splits_from_folders: bool = Field(False, description="the first folder named train, val or test is the split")
+    metadata: str | None = Field(None, description="table (CSV, Parquet, JSONL) joined to the images by file name")
+
+    @model_validator(mode="after")
+    def _one_sampling(self) -> Sources:
+        if sum((self.fps is not None, self.every_nth is not None, self.keyframes)) > 1:
+            raise ValueError("give at most one of fps, every_nth and keyframes")
+        return self
+
+
+class Decode(Section):
+    """How pixels are read, once."""
+
+    mode: Literal["draft", "exact"] = Field(
+        "draft", description="draft: JPEGs are decoded at reduced size, about 3x faster; exact: in full"
+    )
+    margin: float = Field(2.0, ge=1.0, description="draft keeps the short side at least this many times what is needed")
+    max_pixels: int = Field(200_000_000, gt=0, description="larger images are refused before decoding: bombs")
+    max_memory_mb: int = Field(1_500, gt=0, description="decoded size of one image")
+    thumbnail_px: int = Field(256, ge=16, le=1024, description="long side of stored thumbnails")
+    thumbnail_format: Literal["webp", "jpeg"] = Field("webp", description="webp is smaller, jpeg is faster to write")
+    thumbnail_quality: int = Field(80, ge=1, le=100, description="of thumbnails")
+
+
+class Embed(Section):
+    """The model that turns an image into a vector."""
+
+    model: str = Field(
+        "efficientnet-lite0",
+        description="efficientnet-lite0, efficientnet-lite2, hf:NAME_OR_DIR, onnx:FILE, vectors:FILE or colour",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where torch sees it")
+    batch: int = Field(32, ge=1, description="images per forward pass; halved by itself when a GPU runs out of memory")
+    n_tags: int = Field(5, ge=0, le=20, description="ImageNet tags kept per image, where the model gives them")
+
+
+class Index(Section):
+    """Search index and neighbour graph."""
+
+    kind: Literal["auto", "flat", "ivf", "hnsw"] = Field("auto", description="auto: flat up to flat_up_to, then ivf")
+    flat_up_to: int = Field(50_000, ge=1, description="exact search up to this many vectors")
+    neighbors: int = Field(30, ge=1, description="neighbours per image in the graph that later stages read")
+    min_recall: float = Field(
+        0.95, gt=0, le=1, description="measured recall below this widens the search, then falls back to exact"
+    )
+    sample: int = Field(500, ge=10, description="queries used to measure recall")
+
+
+class NearDups(Section):
+    """Removal of near-duplicates by greedy cover."""
+
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="cosine at or above which two images are the same; none: the model's plain default",
+    )
+    keep: str = Field(
+        "coverage",
+        pattern=r"^(coverage|sharpest|first|largest|labelled|max:.+|min:.+)$",
+        description="which image stays: coverage, sharpest, first, largest, labelled, max:COLUMN or min:COLUMN",
+    )
+
+
+class KMeans(Section):
+    """Every image belongs to a cluster; fast and stable."""
+
+    kind: Literal["kmeans"] = "kmeans"
+    n_clusters: int | None = Field(None, ge=1, description="none: about the square root of half the images")
+
+
+class Hdbscan(Section):
+    """Clusters where the data is dense; the rest is noise, -1."""
+
+    kind: Literal["hdbscan"] = "hdbscan"
+    space: Literal["umap", "pca"] = Field("umap", description="density needs few dimensions; pca leaves more noise")
+    n_dims: int = Field(5, ge=2, le=50, description="dimensions clustered in")
+    min_cluster_size: int = Field(10, ge=2, description="smaller groups are noise")
+    min_samples: int | None = Field(None, ge=1, description="larger is more cautious; none: min_cluster_size")
+
+
+class Cluster(Section):
+    """Groups of alike images."""
+
+    method: Annotated[KMeans | Hdbscan, Field(discriminator="kind")] = KMeans()
+    n_names: int = Field(2, ge=1, le=5, description="tags in a cluster's name")
+
+
+class Map(Section):
+    """The 2-D map."""
+
+    kind: Literal["umap", "pca"] = Field("umap", description="umap shows groups; pca is instant and linear")
+    neighbors: int = Field(15, ge=2, description="local against global shape; at most index.neighbors")
+    min_dist: float = Field(0.1, ge=0, description="how tightly points may lie")
+    epochs: int = Field(200, ge=1, description="rounds of layout")
+    sample_up_to: int = Field(50_000, ge=100, description="above this the map is fitted on a sample and extended")
+
+
+class Select(Section):
+    """Which images to label."""
+
+    method: Literal["representative", "diverse", "typicality", "random", "every_nth"] = Field(
+        "representative",
+        description="representative: cover the data; diverse: leave nothing far; the others are controls",
+    )
+    budget: int | str = Field("5%", description="a number, or a share of the images that may be picked")
+    where: str | None = Field(None, description="only images for which this SQL predicate holds")
+    near_duplicates: bool = Field(False, description="allow images that a kept one represents")
+    low_quality: bool = Field(False, description="allow images that fail the limits of `quality`")
+    preselected: str | None = Field(
+        None,
+        description="already labelled: column:NAME, selection:NAME, labelled, or a file with one uri or row a line",
+    )
+    per_group: str | None = Field(None, description="column for quotas: cluster, label, split, video, meta_...")
+    quotas: Literal["equal", "proportional"] | dict[str, int] = Field(
+        "equal", description="with per_group: equal, proportional, or counts by group"
+    )
+    trim_share: float = Field(
+        0.03, ge=0, lt=0.5, description="diverse only: this share of outliers goes to a review list first"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_as_text_or_number(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("budget"), str) and data["budget"].isdigit():
+            return {**data, "budget": int(data["budget"])}
+        return data
+
+
+class Quality(Section):
+    """Limits below which an image is not offered for labelling."""
+
+    min_side_px: int = Field(0, ge=0, description="short side; 0 takes all")
+    min_sharpness: float = Field(0.0, ge=0, description="column sharpness")
+    min_contrast: float = Field(0.02, ge=0, description="column contrast; below this a frame is nearly one colour")
+    max_overexposed: float = Field(0.9, gt=0, le=1, description="share of white pixels")
+    max_underexposed: float = Field(0.9, gt=0, le=1, description="share of black pixels")
+
+
+class ReportRates(Section):
+    """Your rates, for the savings in the report."""
+
+    cost_per_label: float = Field(0.10, ge=0, description="price of labelling one image")
+    seconds_per_label: float = Field(30.0, ge=0, description="time to label one image")
+    currency: str = Field("USD", description="unit of cost_per_label")
+    n_random: int = Field(20, ge=2, description="random draws behind the control's interval")
+
+
+class Config(Section):
+    """Everything that decides a result."""
+
+    seed: int = Field(0, ge=0, description="same seed, same result")
+    workers: int = Field(0, ge=0, description="decode processes; 0: one per core")
+    threads: int = Field(0, ge=0, description="threads of one heavy computation; 0: one per core")
+    sources: Sources = Sources()
+    decode: Decode = Decode()
+    embed: Embed = Embed()
+    index: Index = Index()
+    neardups: NearDups = NearDups()
+    quality: Quality = Quality()
+    cluster: Cluster = Cluster()
+    map: Map = Map()
+    select: Select = Select()
+    report: ReportRates = ReportRates()
+
+
+def load(
+    path: Path | str | None = None, overrides: Sequence[str] = (), *, base: dict[str, Any] | None = None
+) -> Config:
+    """Read a configuration: `base`, then the YAML file over it, then `section.key=value` overrides.
+
+    Raises:
+        BadConfig: the file is missing or not YAML, a key is unknown, a value has the wrong type.
+    """
+    data: dict[str, Any] = dict(base or {})
+    if path is not None:
+        data = _merged(data, _read(Path(path)))
+    for override in overrides:
+        data = _merged(data, _parsed(override))
+    return from_dict(data)
+
+
+def from_dict(data: dict[str, Any]) -> Config:
+    """Validate nested plain values.
+
+    Raises:
+        BadConfig: names the dotted key, what was found and what was expected.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise BadConfig("; ".join(_sentence(item) for item in error.errors())) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"cannot read the configuration file {str(path)!r}: {error}") from error
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise BadConfig(
+            f"{str(path)!r} holds a {type(data).__name__}; expected sections such as 'embed:' with keys below"
+        )
+    return data
+
+
+def _parsed(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise BadConfig(
+            f"cannot read the setting {override!r}; expected section.key=value, e.g. neardups.threshold=0.95"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    result: dict[str, Any] = value
+    return result
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        old = out.get(key)
+        out[key] = (
+            _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) and key != "quotas" else value
+        )
+    return out
+
+
+def _sentence(item: Any) -> str:
+    """One pydantic complaint as: dotted place, found, expected."""
+    place = ".".join(str(part) for part in item["loc"] if part not in ("kmeans", "hdbscan")) or "configuration"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place, known_keys(), n=1)
+        return f"unknown key {place!r}" + (
+            f"; did you mean {near[0]!r}?" if near else "; configs/default.yaml lists all"
+        )
+    return f"{place}: found {item['input']!r}; {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def known_keys() -> list[str]:
+    """Every dotted key of the configuration, in order."""
+    return [f"{name}.{key}" if key else name for name, key in _keys(Config())]
+
+
+def _keys(config: Config) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    for name in type(config).model_fields:
+        section = getattr(config, name)
+        out += [(name, key) for key in type(section).model_fields] if isinstance(section, Section) else [(name, "")]
+    return out
