@@ -28,7 +28,7 @@ SAMPLE_COLUMNS = (
 )  # fmt: skip
 RESULT_COLUMNS = (
     "status", "width", "height", "size_px", "aspect_ratio", "sharpness", "brightness", "contrast", "saturation",
-    "entropy", "overexposed", "underexposed", "digest", "phash", "format", "tags", "tag_scores", "duplicate",
+    "entropy", "overexposed", "underexposed", "digest", "phash", "format", "tags", "tag_ids", "tag_scores", "duplicate",
     "representative", "similarity", "cluster", "cluster_name", "x", "y", "label",
 )  # fmt: skip
 RESERVED = frozenset(SAMPLE_COLUMNS + RESULT_COLUMNS)

@@ -340,7 +340,7 @@ class Workspace:
             ) from error
         try:
             info = {"pid": os.getpid(), "host": socket.gethostname(), "what": what, "since": time.time()}
-            atomic_write(holder, lambda file: _put(file, json.dumps(info).encode()))
+            atomic_write(holder, lambda file: put_bytes(file, json.dumps(info).encode()))
             self.refresh()
             writer = Writer(self)
             writer.clean()
@@ -369,7 +369,14 @@ class Writer:
 
     def write_array(self, file: str, array: np.ndarray[Any, Any]) -> None:
         """Write an array as .npy."""
-        self.write(file, lambda out: np.save(out, array, allow_pickle=False))
+        plain = np.ascontiguousarray(array)
+
+        def put(out: IO[bytes]) -> None:
+            # not np.save: on a full disk it raises an error that does not say so
+            np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(plain))
+            out.write(plain.data)
+
+        self.write(file, put)
 
     def publish(
         self,
@@ -396,7 +403,7 @@ class Writer:
             config=old.config if config is None else dict(config),
         )
         text = snapshot.to_json().encode()
-        atomic_write(self.workspace.path / MANIFEST, lambda file: _put(file, text))
+        atomic_write(self.workspace.path / MANIFEST, lambda file: put_bytes(file, text))
         self.workspace.snapshot = snapshot
 
     def log_run(self, record: Mapping[str, Any]) -> None:
@@ -474,7 +481,7 @@ def create_workspace(path: Path | str) -> Workspace:
     with _disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
     text = Snapshot().to_json().encode()
-    atomic_write(folder / MANIFEST, lambda file: _put(file, text))
+    atomic_write(folder / MANIFEST, lambda file: put_bytes(file, text))
     return open_workspace(folder)
 
 
@@ -521,7 +528,8 @@ def open_for_write(path: Path) -> IO[bytes]:
     return path.open("wb")
 
 
-def _put(file: IO[bytes], data: bytes) -> None:
+def put_bytes(file: IO[bytes], data: bytes) -> None:
+    """Write bytes that are at hand."""
     file.write(data)
 
 
