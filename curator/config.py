@@ -34,6 +34,7 @@ class Sources(Section):
     labels_from_folders: bool = Field(False, description="the parent folder's name is the label")
     splits_from_folders: bool = Field(False, description="the first folder named train, val or test is the split")
     metadata: str | None = Field(None, description="table (CSV, Parquet, JSONL) joined to the images by file name")
+    uri_column: str = Field("uri", description="column of tables given as sources that names the image")
 
     @model_validator(mode="after")
     def _one_sampling(self) -> Sources:
@@ -133,11 +134,14 @@ class Map(Section):
 class Select(Section):
     """Which images to label."""
 
+    name: str = Field(
+        "selection", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="several selections live side by side"
+    )
     method: Literal["representative", "diverse", "typicality", "random", "every_nth"] = Field(
         "representative",
         description="representative: cover the data; diverse: leave nothing far; the others are controls",
     )
-    budget: int | str = Field("5%", description="a number, or a share of the images that may be picked")
+    budget: int | str = Field("5%", description="a number, or a share of the readable images")
     where: str | None = Field(None, description="only images for which this SQL predicate holds")
     near_duplicates: bool = Field(False, description="allow images that a kept one represents")
     low_quality: bool = Field(False, description="allow images that fail the limits of `quality`")

@@ -563,7 +563,7 @@ def _disk(path: Path) -> Iterator[None]:
         if why is None:
             raise
         raise CannotWrite(
-            f"cannot write {path}: {why}; nothing was changed. Free space or choose another -w"
+            f"cannot write {path}: {why}; nothing was changed; free space or choose another place"
         ) from error
 
 
