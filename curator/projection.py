@@ -1,0 +1,209 @@
+"""Maps: every point at a place in a few dimensions, so that neighbours stay neighbours.
+
+Knows the neighbour graph and the layout; knows nothing of clusters, colours or pictures.
+The layout is UMAP (McInnes, Healy and Melville 2018) by umap-learn, run on the graph that
+every other stage reads. umap-learn compiles itself anew in every process, seconds before
+the first map, so it is imported only when one is made.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
+from curator.errors import BadEmbeddings, EmptyGraph
+from curator.index import IndexSpec, exact_search, knn_graph
+
+TOO_FEW = 10  # below this many points a graph layout says nothing that PCA does not
+EXTENT = 10.0  # side of the square the layout starts in
+ANCHORS = 5  # placed points that a point outside the sample is placed between
+PCA_ROWS = 20_000  # rows that shape the principal axes; more do not turn them visibly
+BLOCK_ROWS = 16_384
+ROUNDING = 1e-6  # a cosine this close to 1 is 1: below it float32 holds only rounding
+
+
+def umap_map(
+    vectors: FloatArray,
+    neighbors: Neighbors,
+    *,
+    n_dims: int = 2,
+    seed: int = 0,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    epochs: int = 200,
+    sample_up_to: int = 50_000,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> FloatArray:
+    """Lay the neighbour graph out in `n_dims` dimensions by UMAP, starting from PCA.
+
+    Up to `sample_up_to` points all are laid out. Above, a random sample is, on a graph of its
+    own, and every other point is placed between its 5 nearest sampled points, weighted by
+    inverse distance: a far cheaper placement than optimising each new point. A point that
+    shares no edge with any other is placed in the same way.
+
+    Args:
+        vectors: (n, d), each of length 1.
+        neighbors: graph over the same n points; missing neighbours (-1) are passed over.
+        n_neighbors: size of the neighbourhood kept together, the point itself counted. More
+            shows larger structure, fewer finer. No more than the graph holds are used.
+        min_dist: how close points may lie, in units of the layout; 0 for clustering, 0.1 for looking.
+        epochs: passes over the edges.
+        threads: of the searches that place points outside the sample; the layout itself runs on
+            one, since only then does a seed fix it.
+
+    Returns:
+        (n, n_dims) float32, no unit, comparable within one map only. The same for the same
+        arguments. Fewer than 10 points are placed by PCA.
+
+    Raises:
+        BadEmbeddings: graph and vectors are of different length.
+        EmptyGraph: 10 points or more and not one edge.
+    """
+    n = len(vectors)
+    if len(neighbors) != n:
+        raise BadEmbeddings(f"{n} vectors but a neighbour graph over {len(neighbors)}; build the graph again")
+    if n < TOO_FEW:
+        return pca_map(vectors, n_dims)
+    k = max(n_neighbors - 1, 1)
+    rng = np.random.default_rng(seed)
+    sample, graph = np.arange(n), neighbors
+    if n > sample_up_to:
+        sample = np.sort(rng.choice(n, size=max(sample_up_to, TOO_FEW), replace=False))  # (s,)
+        graph = knn_graph(vectors[sample], k, IndexSpec(threads=threads, seed=seed))
+    progress("map", 0, len(sample))
+    placed = _layout(_start(pca_map(vectors, n_dims)[sample], rng), graph, k, min_dist, epochs, rng)  # (s, n_dims)
+    progress("map", len(sample), len(sample))
+    is_placed = np.isfinite(placed).all(axis=1)  # (s,)
+    return _extend(vectors, sample[is_placed], placed[is_placed], threads, progress)
+
+
+def pca_map(vectors: FloatArray, n_dims: int) -> FloatArray:
+    """Project on the directions of largest variance.
+
+    The axes come from at most 20,000 evenly spaced rows. Each axis points to the side of its
+    largest loading, so equal input gives an equal map; axes beyond the rank are zero.
+
+    Returns:
+        (n, n_dims) float32, in units of the vectors, centred on the mean.
+    """
+    n = len(vectors)
+    step = max(1, -(-n // PCA_ROWS))
+    rows = vectors[::step].astype(np.float64)  # (m, d); float64, so threads of the BLAS do not show
+    mean = rows.mean(axis=0) if n else np.zeros(vectors.shape[1])
+    axes = _principal_axes(rows - mean, n_dims)  # (d, n_dims)
+    projected = np.zeros((n, n_dims), np.float32)
+    for start in range(0, n, BLOCK_ROWS):
+        projected[start : start + BLOCK_ROWS] = (vectors[start : start + BLOCK_ROWS] - mean) @ axes
+    return projected
+
+
+def neighbour_preservation(points: FloatArray, neighbors: Neighbors, *, k: int = 15) -> float:
+    """Share of the graph's neighbours that are still neighbours on the map.
+
+    Args:
+        points: (n, n_dims) the map.
+        neighbors: graph over the same n points.
+        k: neighbours compared per point, at most as many as the graph holds.
+
+    Returns:
+        0 to 1; a random map scores about k / n. 1.0 where there is no neighbour to lose.
+    """
+    from scipy.spatial import cKDTree
+
+    n, k = len(points), min(k, neighbors.k, len(points) - 1)
+    true = neighbors.positions[:, : max(k, 0)]  # (n, k)
+    if k < 1 or not (true >= 0).any():
+        return 1.0
+    _, near = cKDTree(points).query(points, k=k + 1)  # (n, k + 1)
+    is_self = near == np.arange(n)[:, None]
+    is_self[~is_self.any(axis=1), -1] = True  # lost among exact copies: the farthest goes instead
+    near = near[~is_self].reshape(n, k)
+    kept = (true[:, :, None] == near[:, None, :]).any(axis=2)  # (n, k)
+    return float(kept[true >= 0].mean())
+
+
+def _principal_axes(centred: NDArray[np.float64], n_dims: int) -> NDArray[np.float64]:
+    """(d, n_dims) unit axes of largest variance first; zero columns beyond the rank."""
+    from scipy.linalg import eigh
+
+    m, d = centred.shape
+    axes = np.zeros((d, n_dims))
+    wanted = min(n_dims, m, d)
+    if wanted == 0:
+        return axes
+    is_wide = m < d  # the smaller of the two square matrices has the same spectrum
+    square = centred @ centred.T if is_wide else centred.T @ centred
+    size = len(square)
+    values, found = eigh(square, subset_by_index=(size - wanted, size - 1))
+    values, found = values[::-1], found[:, ::-1]  # largest first
+    if is_wide:
+        found = centred.T @ found
+    lengths = np.linalg.norm(found, axis=0)
+    is_real = (values > 1e-12 * max(float(np.trace(square)), 1e-300)) & (lengths > 0)
+    found = found[:, is_real] / lengths[is_real]
+    largest = np.abs(found).argmax(axis=0)
+    axes[:, : found.shape[1]] = found * np.sign(found[largest, np.arange(found.shape[1])])
+    return axes
+
+
+def _start(projected: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """PCA stretched to 0..EXTENT on every axis, exact copies set a hair apart."""
+    low, high = projected.min(axis=0), projected.max(axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    start = np.round(EXTENT * (projected - low) / spread, 4)  # rounded: the last bits depend on the BLAS
+    placed: FloatArray = (start + rng.normal(scale=1e-4, size=start.shape)).astype(np.float32)
+    return placed
+
+
+def _layout(
+    start: FloatArray, neighbors: Neighbors, k: int, min_dist: float, epochs: int, rng: np.random.Generator
+) -> FloatArray:
+    """Optimise all points together, (n, n_dims); a point that neither knows nor is known by any is nan."""
+    n, positions = len(start), neighbors.positions[:, :k]  # (n, k)
+    is_there = positions >= 0
+    if not is_there.any():
+        raise EmptyGraph(f"a map needs neighbours, and {n} points have none; set index.neighbors >= 1")
+    distance = np.where(is_there, 1.0 - neighbors.similarity[:, :k], 0.0)  # (n, k) cosine
+    distance[distance < ROUNDING] = 0.0
+    # umap-learn makes no edge to -1 but reads its distance; an infinite one would level the weights of its row
+    distance = np.where(is_there, distance, distance.max(axis=1, keepdims=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own: no transform() from given neighbours, points without any
+        from umap import UMAP
+
+        model = UMAP(
+            n_components=start.shape[1],
+            n_neighbors=positions.shape[1] + 1,  # the point itself counts
+            min_dist=min_dist,
+            n_epochs=epochs,
+            init=start,
+            random_state=int(rng.integers(2**32)),
+            n_jobs=1,
+            precomputed_knn=(
+                np.column_stack([np.arange(n), positions]).astype(np.int32),
+                np.column_stack([np.zeros(n), distance]).astype(np.float32),
+            ),
+        )
+        placed: FloatArray = model.fit_transform(start)  # read for its length alone: neighbours and start are given
+    return placed
+
+
+def _extend(vectors: FloatArray, sample: IntArray, placed: FloatArray, threads: int, progress: Progress) -> FloatArray:
+    """Every point: those of `sample` where they were placed, the others between their nearest."""
+    n = len(vectors)
+    points = np.empty((n, placed.shape[1]), np.float32)
+    points[sample] = placed
+    rest = np.setdiff1d(np.arange(n), sample)
+    sampled = vectors[sample]
+    for start in range(0, len(rest), BLOCK_ROWS):
+        block = rest[start : start + BLOCK_ROWS]
+        near, similarity = exact_search(vectors[block], sampled, min(ANCHORS, len(sample)), threads=threads)
+        weight = 1.0 / np.maximum(1.0 - similarity, ROUNDING)  # (b, 5): a copy lands on its original
+        weight /= weight.sum(axis=1, keepdims=True)
+        points[block] = np.einsum("bk,bkd->bd", weight, placed[near])
+        progress("map: placing the rest", min(start + BLOCK_ROWS, len(rest)), len(rest))
+    return points
