@@ -1,0 +1,29 @@
+"""Similarity among unit vectors: exact search, all pairs, the kNN graph and the search index.
+
+Knows arrays and cosine similarity; knows nothing of rows, files or models. Every approximate answer
+carries the recall that was measured for it against exact search, and below the asked floor the
+search is widened until exact search takes over. Works without faiss: numpy, or torch where it sees CUDA.
+"""
+
+from curator.index.ann import SearchIndex, build
+from curator.index.exact import exact_search, measure_recall, normalise
+from curator.index.graph import knn_graph
+from curator.index.pairs import TOLERANCE, PairJoin, Pairs, pair_similarity, reaches
+from curator.index.spec import Device, IndexSpec, Kind
+
+__all__ = [
+    "TOLERANCE",
+    "Device",
+    "IndexSpec",
+    "Kind",
+    "PairJoin",
+    "Pairs",
+    "SearchIndex",
+    "build",
+    "exact_search",
+    "knn_graph",
+    "measure_recall",
+    "normalise",
+    "pair_similarity",
+    "reaches",
+]

@@ -1,0 +1,284 @@
+"""The search index: nearest vectors to a few queries, in fractions of a millisecond.
+
+Flat up to a size; above, compressed vectors in lists (IVF with RaBitQ) or a HNSW graph propose
+candidates, and the stored vectors decide among them: every similarity given out is exact.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
+from curator.errors import BadEmbeddings, UsageError, require
+from curator.index.exact import ALMOST, check_same_space, check_unit, exact_search, in_order, measure_recall
+from curator.index.graph import make_lists, without_self
+from curator.index.spec import IndexSpec, faiss_threads, find_faiss, limited_threads
+
+MAGIC = b"CURATOR-INDEX-1\n"
+RECALL_AT = 10  # neighbours looked at when the recall is measured
+FIRST_WIDTH = 16  # lists (ivf) looked into at first
+FIRST_EF = 64  # candidates (hnsw) kept on the walk at first
+CANDIDATES = 12  # per wanted neighbour: what RaBitQ's one bit per number needs for 0.99
+FEW = 20_000  # allowed vectors up to which exact search among them beats a filtered index
+FEW_QUERIES = 64  # up to so many, several threads only hurt: they wait for each other longer than they work
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """Vectors and the structure that finds the nearest of them."""
+
+    kind: Literal["flat", "ivf", "hnsw"]
+    vectors: FloatArray  # (n, d) float32 of length 1; not stored with the index
+    recall: float  # of the 10 nearest, measured against exact search; 1.0 where the search is exact
+    width: int = 0  # lists (ivf) or candidates (hnsw) looked at per query; 0 for flat
+    notes: tuple[str, ...] = ()  # what was widened or given up to reach the floor, one sentence each
+    structure: Any = None  # the faiss index; none for flat
+    spec: IndexSpec = field(default_factory=IndexSpec)
+
+    @property
+    def n(self) -> int:
+        """Vectors searched."""
+        return len(self.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        return int(self.vectors.shape[1])
+
+    def search(
+        self, queries: FloatArray, k: int, *, within: BoolArray | IntArray | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """The k nearest vectors to each query, with exact similarities.
+
+        Args:
+            queries: (m, d) float32 of length 1.
+            k: how many.
+            within: positions that may be found, or a mask (n,); none for all. Applied inside the
+                search, so k come back wherever k are allowed.
+
+        Returns:
+            positions (m, k) int64 and cosine (m, k) float32, descending; -1 and -1 where fewer exist.
+
+        Raises:
+            BadEmbeddings: another dimension than the index.
+            UsageError: k < 1, or `within` holds a position that is not in the index.
+        """
+        queries, _ = check_same_space(queries, self.vectors)
+        if k < 1:
+            raise UsageError(f"k is {k}; expected at least 1 neighbour")
+        allowed = None if within is None else _allowed(within, self.n)
+        if self.kind == "flat" or (allowed is not None and len(allowed) <= FEW):
+            return _exact_within(queries, self.vectors, k, allowed, self.spec)
+        positions, similarity = self._approximate(queries, k, allowed)
+        wanted = min(k, self.n if allowed is None else len(allowed))
+        short = np.flatnonzero((positions[:, :wanted] < 0).any(axis=1))  # the lists held too few that are allowed
+        if len(short):
+            positions[short], similarity[short] = _exact_within(queries[short], self.vectors, k, allowed, self.spec)
+        return positions, similarity
+
+    def to_bytes(self) -> bytes:
+        """Everything but the vectors."""
+        body = b"" if self.structure is None else _require_faiss().serialize_index(self.structure).tobytes()
+        header = {
+            "kind": self.kind,
+            "n": self.n,
+            "dim": self.dim,
+            "recall": self.recall,
+            "width": self.width,
+            "notes": self.notes,
+            "crc32": zlib.crc32(body),
+        }
+        text = json.dumps(header).encode()
+        return MAGIC + len(text).to_bytes(4, "little") + text + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes, vectors: FloatArray, *, spec: IndexSpec | None = None) -> SearchIndex:
+        """The index written by `to_bytes`, over the same vectors; exact where faiss is missing.
+
+        Raises:
+            BadEmbeddings: not an index, damaged, or made over other vectors.
+        """
+        header, body = _parse(data)
+        if (header["n"], header["dim"]) != vectors.shape:
+            raise BadEmbeddings(
+                f"the search index was built over {header['n']} vectors of {header['dim']} numbers, "
+                f"there are {vectors.shape[0]} of {vectors.shape[1]}; build it again"
+            )
+        vectors = check_unit(vectors)
+        flat = cls("flat", vectors, 1.0, notes=tuple(header["notes"]), spec=spec or IndexSpec())
+        if header["kind"] == "flat":
+            return flat
+        faiss = find_faiss()
+        if faiss is None:
+            return replace(flat, notes=(*flat.notes, "faiss is not installed here: the search is exact"))
+        structure = faiss.deserialize_index(np.frombuffer(body, np.uint8))
+        return replace(flat, kind=header["kind"], recall=header["recall"], width=header["width"], structure=structure)
+
+    def _approximate(self, queries: FloatArray, k: int, allowed: IntArray | None) -> tuple[IntArray, FloatArray]:
+        faiss = _require_faiss()
+        # A wider search also doubts the short codes more: on few numbers per vector they are what limits the recall.
+        n_candidates = CANDIDATES * k * max(1, self.width // FIRST_WIDTH) if self.kind == "ivf" else k
+        n_candidates = min(n_candidates, self.n)
+        chosen = {} if allowed is None else {"sel": _selector(allowed, self.n, faiss=faiss)}
+        if self.kind == "ivf":
+            asked = faiss.SearchParametersIVF(nprobe=self.width, **chosen)
+        else:
+            asked = faiss.SearchParametersHNSW(efSearch=max(self.width, k), **chosen)
+        with faiss_threads(1 if len(queries) <= FEW_QUERIES else self.spec.threads):
+            _, at = self.structure.search(queries, n_candidates, params=asked)
+        return _rerank(queries, self.vectors, at, k)
+
+
+def build(vectors: FloatArray, spec: IndexSpec | None = None, *, progress: Progress = no_progress) -> SearchIndex:
+    """Build the search index that `spec` asks for and measure it.
+
+    The recall of the 10 nearest is measured on `spec.sample` of the vectors, each without itself.
+    Below the floor the search is widened by doubling; where even a quarter of the lists does not
+    do, exact search takes over. `notes` says so.
+
+    Args:
+        vectors: (n, d) float32 of length 1; kept, not copied.
+
+    Raises:
+        BadEmbeddings: the vectors are not (n, d), or not of length 1.
+    """
+    spec = spec or IndexSpec()
+    vectors = check_unit(vectors)
+    flat = SearchIndex("flat", vectors, 1.0, spec=spec)
+    kind = spec.kind
+    if kind == "auto":
+        kind = "flat" if len(vectors) <= spec.flat_up_to or spec.min_recall == 1.0 else "ivf"
+    if kind == "flat" or len(vectors) < 2 * RECALL_AT:
+        return flat
+    faiss = find_faiss()
+    if faiss is None:
+        return replace(flat, notes=(f"faiss is not installed: exact search instead of {kind}",))
+    with limited_threads(spec.threads):
+        structure, width = (_build_ivf if kind == "ivf" else _build_hnsw)(vectors, spec, faiss=faiss, progress=progress)
+        made = replace(flat, kind=kind, structure=structure, width=width)
+        return _widen(made, flat)
+
+
+def _widen(index: SearchIndex, flat: SearchIndex) -> SearchIndex:
+    """The index wide enough for the floor of the recall, or the flat one."""
+    rng = np.random.default_rng(index.spec.seed)
+    sample = np.sort(rng.choice(index.n, min(index.spec.sample, index.n), replace=False))
+    truth = without_self(*_exact_within(index.vectors[sample], index.vectors, RECALL_AT + 1, None, index.spec), sample)
+    unit, widest = ("lists", index.structure.nlist // 4) if index.kind == "ivf" else ("candidates", index.n // 4)
+    notes: list[str] = []
+    while index.width <= max(widest, 1):
+        found = without_self(*index.search(index.vectors[sample], RECALL_AT + 1), sample)
+        recall = measure_recall(found[1], truth[1])
+        if recall >= index.spec.min_recall:
+            return replace(index, recall=min(recall, ALMOST), notes=tuple(notes))
+        notes.append(f"recall {recall:.3f} with {index.width} {unit} is below {index.spec.min_recall:.3f}: widened")
+        index = replace(index, width=2 * index.width)
+    return replace(flat, notes=(*notes, f"{index.kind} did not reach the floor: the search is exact"))
+
+
+def _build_ivf(vectors: FloatArray, spec: IndexSpec, *, faiss: ModuleType, progress: Progress) -> tuple[Any, int]:
+    n_lists = max(1, int(4 * len(vectors) ** 0.5))
+    lists = make_lists(vectors, min(n_lists, len(vectors) // 8 + 1), seed=spec.seed, faiss=faiss)
+    coarse = faiss.IndexFlatIP(vectors.shape[1])
+    coarse.add(lists.centres)
+    index = faiss.IndexIVFRaBitQ(coarse, vectors.shape[1], len(lists), faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors[:1])  # only marks it as trained: the centres are given, RaBitQ learns nothing
+    _add(index, vectors, progress=progress)
+    return index, min(FIRST_WIDTH, max(1, len(lists) // 4))
+
+
+def _build_hnsw(vectors: FloatArray, spec: IndexSpec, *, faiss: ModuleType, progress: Progress) -> tuple[Any, int]:
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 80
+    _add(index, vectors, progress=progress)
+    return index, FIRST_EF
+
+
+def _add(index: Any, vectors: FloatArray, *, progress: Progress) -> None:
+    for start in range(0, len(vectors), 65_536):
+        index.add(vectors[start : start + 65_536])
+        progress("index", min(start + 65_536, len(vectors)), len(vectors))
+
+
+def _exact_within(
+    queries: FloatArray, vectors: FloatArray, k: int, allowed: IntArray | None, spec: IndexSpec
+) -> tuple[IntArray, FloatArray]:
+    """Exact search among the allowed positions, gathered a block at a time."""
+    threads = 1 if len(queries) <= FEW_QUERIES else spec.threads
+    if allowed is None:
+        return exact_search(queries, vectors, k, threads=threads, device=spec.device)
+    positions = np.full((len(queries), k), -1, np.int64)
+    similarity = np.full((len(queries), k), -1.0, np.float32)
+    for start in range(0, len(allowed), 65_536):
+        block = allowed[start : start + 65_536]
+        at, near = exact_search(queries, vectors[block], k, threads=threads, device=spec.device)
+        at = np.where(at >= 0, block[at], -1)
+        merged = _best_first(np.hstack([positions, at]), np.hstack([similarity, near]))
+        positions, similarity = merged[0][:, :k], merged[1][:, :k]
+    return positions, np.maximum(similarity, np.float32(-1.0))
+
+
+def _rerank(queries: FloatArray, vectors: FloatArray, at: IntArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k best candidates by their exact similarity, in blocks of some 64 MB."""
+    positions = np.full((len(at), k), -1, np.int64)
+    similarity = np.full((len(at), k), -1.0, np.float32)
+    kept = min(k, at.shape[1])
+    step = max(1, 2**24 // max(1, at.shape[1] * vectors.shape[1]))
+    for start in range(0, len(at), step):
+        rows = slice(start, start + step)
+        near = np.einsum("qcd,qd->qc", vectors[at[rows]], queries[rows])  # (b, c)
+        near[at[rows] < 0] = -np.inf
+        found, score = _best_first(at[rows], near)
+        positions[rows, :kept] = found[:, :kept]
+        similarity[rows, :kept] = np.maximum(score[:, :kept], -1.0)
+    return positions, similarity
+
+
+def _best_first(positions: IntArray, similarity: FloatArray) -> tuple[IntArray, FloatArray]:
+    """In order, with the padding behind everything found, however dissimilar that is."""
+    return in_order(positions, np.where(positions >= 0, similarity, -np.inf).astype(np.float32))
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Header and faiss part of `to_bytes`; faiss itself would crash on a damaged one."""
+    if data[: len(MAGIC)] != MAGIC:
+        raise BadEmbeddings(f"{len(data)} bytes that are no search index of this version; build it again")
+    start = len(MAGIC) + 4
+    size = int.from_bytes(data[len(MAGIC) : start], "little")
+    body = memoryview(data)[start + size :]
+    try:
+        header: dict[str, Any] = json.loads(data[start : start + size])
+    except ValueError as error:
+        raise BadEmbeddings(f"the header of the search index is damaged ({error}); build it again") from error
+    if zlib.crc32(body) != header["crc32"]:
+        raise BadEmbeddings(f"the search index is damaged ({len(body)} bytes with another checksum); build it again")
+    return header, body
+
+
+def _allowed(within: BoolArray | IntArray, n: int) -> IntArray:
+    """Allowed positions, ascending, each once."""
+    if within.dtype == np.bool_:
+        if within.shape != (n,):
+            raise UsageError(f"`within` is a mask of shape {within.shape}; expected ({n},), one per vector")
+        return np.flatnonzero(within)
+    if len(within) and not 0 <= int(within.min()) <= int(within.max()) < n:
+        raise UsageError(f"`within` goes from {within.min()} to {within.max()}; expected positions 0 to {n - 1}")
+    mask = np.zeros(n, np.bool_)
+    mask[within] = True
+    return np.flatnonzero(mask)
+
+
+def _selector(allowed: IntArray, n: int, *, faiss: ModuleType) -> Any:
+    mask = np.zeros(n, np.bool_)
+    mask[allowed] = True
+    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+
+
+def _require_faiss() -> ModuleType:
+    return require("faiss", extra="cpu")
