@@ -14,7 +14,7 @@ ORDER = [
     "version", "errors", "data",
     "images", "quality", "index", "neardups", "cluster", "projection", "selection", "evidence",
     "config", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report", "pipeline",
-    "search", "handoff", "doctor", "cli",
+    "searching", "handoff", "doctor", "cli",
 ]  # fmt: skip
 PURE = ORDER[: ORDER.index("config")]
 HEAVY = {"torch", "transformers", "faiss", "onnxruntime", "onnx", "umap", "hdbscan", "sklearn", "scipy", "numba", "av",
@@ -26,7 +26,7 @@ def modules() -> list[tuple[str, Path]]:
     out = []
     for path in sorted((ROOT / "curator").rglob("*.py")):
         parts = path.relative_to(ROOT / "curator").with_suffix("").parts
-        if parts != ("__init__",):
+        if parts not in (("__init__",), ("__main__",)):
             out.append((parts[0], path))
     return out
 

@@ -1,0 +1,311 @@
+"""The select stage: who may be picked, who is labelled already, what was picked and why.
+
+Near-duplicates, unreadable and low-quality images are left out unless asked
+for, and counted. The result is one ordering, so every prefix is a smaller
+selection, with its evidence beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from curator import evidence, selection
+from curator.catalog import Catalog
+from curator.config import Config, Quality
+from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
+from curator.errors import BadConfig, BadSelection, UnknownColumn
+from curator.pipeline.derive import floats, rows_table, vectors_and_graph
+from curator.workspace import Entry, Workspace, Writer, fingerprint
+
+Counts = dict[str, Any]
+
+LIMITS = {
+    "min_side_px": ("short side", "px", "low"),
+    "min_sharpness": ("sharpness", "", "low"),
+    "min_contrast": ("contrast", "", "low"),
+    "max_overexposed": ("overexposed", "", "high"),
+    "max_underexposed": ("underexposed", "", "high"),
+}
+QUALITY_COLUMNS = ["width", "height", "sharpness", "contrast", "overexposed", "underexposed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Who may be picked, and why the others may not; masks over the positions of the embeddings."""
+
+    candidates: BoolArray
+    preselected: IntArray  # positions
+    n_near_duplicates: int
+    n_low_quality: int
+    n_filtered_out: int
+
+
+def select(writer: Writer, config: Config, progress: Progress) -> Counts:
+    """Pick the images to label."""
+    workspace, asked = writer.workspace, config.select
+    embeddings, graph = vectors_and_graph(workspace, config)
+    pool = who_may_be_picked(workspace, embeddings, config)
+    if not pool.candidates.any():
+        raise BadSelection(
+            f"nothing may be picked: of {len(embeddings)} readable images {pool.n_near_duplicates} are duplicates, "
+            f"{pool.n_low_quality} of low quality, {pool.n_filtered_out} outside the filter, {len(pool.preselected)} "
+            "labelled already; loosen select.where, select.low_quality or select.near_duplicates"
+        )
+    budget = selection.parse_budget(asked.budget, len(embeddings))
+    trimmed = _outliers(graph, pool, config, budget)
+    candidates = pool.candidates.copy()
+    candidates[trimmed] = False
+    inside = np.union1d(np.flatnonzero(candidates), pool.preselected)  # (m,) positions
+    request = selection.Request(
+        method=asked.method,
+        budget=budget,
+        preselected=np.searchsorted(inside, pool.preselected),
+        candidates=candidates[inside],
+        groups=_groups(workspace, embeddings.rows[inside], asked.per_group),
+        quotas=_quotas(asked.quotas) if asked.per_group else None,
+        trim_share=0.0,  # done above, on the graph that still holds the near-duplicates
+        seed=config.seed,
+    )
+    outcome = selection.run(embeddings.vectors[inside], request, progress=progress)
+    labels, names = _clusters(workspace, embeddings.rows[inside])
+    reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
+    picked = inside[outcome.picks.positions]  # (k,) positions
+    curve, verdict = _evidence(workspace, embeddings, picked, pool, config, progress)
+    meta = {
+        "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
+        "is_better": evidence.is_better(curve),
+        "unmet": list(outcome.unmet), "notes": list(outcome.notes), "verdict": verdict, "curve": curve.to_dict(),
+        "trimmed": embeddings.rows[trimmed].tolist(), "trimmed_distance": _loneliness(graph, trimmed),
+        "quotas": _quota_table(request, outcome), "n_readable": len(embeddings),
+        "n_candidates": int(pool.candidates.sum()),
+        "n_near_duplicates": pool.n_near_duplicates, "n_low_quality": pool.n_low_quality,
+        "n_filtered_out": pool.n_filtered_out, "n_preselected": len(pool.preselected),
+    }  # fmt: skip
+    _write(writer, asked.name, embeddings.rows[picked], outcome.picks, reasons, meta)
+    return {
+        "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
+        "n_trimmed": len(trimmed), "method": asked.method, "verdict": verdict, "unmet": list(outcome.unmet),
+    }  # fmt: skip
+
+
+def _outliers(graph: Neighbors, pool: Pool, config: Config, budget: int) -> IntArray:
+    """Positions set aside before `diverse`, which would pick junk first; strangest first.
+
+    Judged on the whole graph, near-duplicates included: without them rare things look lonely.
+    """
+    if config.select.method != "diverse":
+        return np.empty(0, np.int64)
+    return selection.trim_outliers(
+        graph, share=config.select.trim_share, among=np.flatnonzero(pool.candidates), keep=budget
+    )
+
+
+def _loneliness(graph: Neighbors, positions: IntArray) -> list[float]:
+    """Mean distance (1 - cosine) of each position to its neighbours."""
+    return [round(float(1.0 - graph.similarity[at][graph.positions[at] >= 0].mean()), 4) for at in positions]
+
+
+def _quota_table(request: selection.Request, outcome: selection.Outcome) -> list[dict[str, Any]]:
+    """What each group was to give, gave and had; empty without quotas."""
+    if request.groups is None or request.quotas is None or request.candidates is None:
+        return []
+    among = np.flatnonzero(request.candidates)
+    caps, _ = selection.caps_for(request.quotas, groups=request.groups, among=among, budget=request.budget)
+    shown = ["(no value)" if group is None else str(group) for group in request.groups]
+    picked = Counter(shown[at] for at in outcome.picks.positions)
+    available = Counter(shown[at] for at in among)
+    asked = {name: int(caps.most[code]) for name, code in zip(shown, caps.codes.tolist(), strict=True)}
+    return [
+        {"group": name, "asked": asked[name], "picked": picked[name], "available": n}
+        for name, n in sorted(available.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Config) -> Pool:
+    """Sort every readable image into candidate, labelled already, or left out for a reason."""
+    asked, rows = config.select, embeddings.rows
+    table = rows_table(workspace, rows, ["duplicate", *QUALITY_COLUMNS])
+    left = np.ones(len(rows), bool)
+    preselected = _preselected(workspace, embeddings, asked.preselected)
+    left[preselected] = False
+
+    def leave_out(mask: BoolArray) -> int:
+        n = int((left & mask).sum())
+        left[mask] = False
+        return n
+
+    n_filtered_out = 0
+    if asked.where:
+        with Catalog(workspace) as catalog:
+            n_filtered_out = leave_out(~np.isin(rows, catalog.rows_where(asked.where)))
+    duplicate = np.asarray(table["duplicate"].to_pylist(), dtype=object)
+    n_near = 0 if asked.near_duplicates else leave_out((duplicate == "near") | (duplicate == "exact"))
+    n_low = 0 if asked.low_quality else leave_out(low_quality(table, config.quality))
+    return Pool(left, preselected, n_near, n_low, n_filtered_out)
+
+
+def low_quality(table: Any, limits: Quality) -> BoolArray:
+    """(n,) whether an image fails one of the limits; a missing measure fails none."""
+    out = np.zeros(table.num_rows, bool)
+    for key in LIMITS:
+        out |= fails(table, key, limits)
+    return out
+
+
+def fails(table: Any, key: str, limits: Quality) -> BoolArray:
+    """(n,) whether an image fails one limit, by the limit's key."""
+    limit = float(getattr(limits, key))
+    if key == "min_side_px":
+        values = np.fmin(floats(table, "width"), floats(table, "height"))
+    else:
+        values = floats(table, key.split("_", 1)[1])
+    with np.errstate(invalid="ignore"):
+        failed: BoolArray = values < limit if key.startswith("min") else values > limit
+    return failed
+
+
+def preselected_stamp(workspace: Workspace, config: Config) -> list[Any]:
+    """What the preselected rows depend on besides the workspace's own tables."""
+    asked = config.select.preselected
+    if asked is None or asked == "labelled" or asked.startswith("column:"):
+        return []
+    if asked.startswith("selection:"):
+        return [entry.fingerprint for entry in workspace.entries(f"selections/{asked.partition(':')[2]}")]
+    path = Path(asked)
+    return [path.stat().st_mtime, path.stat().st_size] if path.is_file() else []
+
+
+def _preselected(workspace: Workspace, embeddings: Embeddings, asked: str | None) -> IntArray:
+    """Positions of the rows that are labelled already."""
+    if asked is None:
+        return np.empty(0, np.int64)
+    if asked == "labelled":
+        rows = _rows_where(workspace, "len(labels) > 0")
+    elif asked.startswith("column:"):
+        name = asked.partition(":")[2]
+        with Catalog(workspace) as catalog:
+            table = catalog.table(["row", name])
+        kept = [row for row, value in zip(table["row"].to_pylist(), table[name].to_pylist(), strict=True) if value]
+        rows = np.asarray(kept, np.int64)
+    elif asked.startswith("selection:"):
+        rows = workspace.selection(asked.partition(":")[2]).rows
+    else:
+        rows = _rows_from_file(workspace, Path(asked))
+    positions = embeddings.positions_of(np.unique(rows))
+    return positions[positions >= 0]
+
+
+def _rows_where(workspace: Workspace, predicate: str) -> IntArray:
+    with Catalog(workspace) as catalog:
+        return catalog.rows_where(predicate)
+
+
+def _rows_from_file(workspace: Workspace, path: Path) -> IntArray:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(
+            f"select.preselected: cannot read {str(path)!r} ({error}); expected column:NAME, selection:NAME, labelled, "
+            "or a file with one uri or row number a line"
+        ) from error
+    table = workspace.table("samples", ["row", "uri"])
+    by_uri = dict(zip(table["uri"].to_pylist(), table["row"].to_pylist(), strict=True))
+    rows = []
+    for line in lines:
+        if line in by_uri:
+            rows.append(by_uri[line])
+        elif line.isdigit():
+            rows.append(workspace.check_row(int(line)))
+        else:
+            raise BadConfig(f"select.preselected: {line!r} in {path} is no uri and no row of {workspace.path}")
+    return np.asarray(rows, np.int64)
+
+
+def _groups(workspace: Workspace, rows: IntArray, column: str | None) -> list[str | None] | None:
+    if column is None:
+        return None
+    values = rows_table(workspace, rows, [column])[column].to_pylist()
+    if any(isinstance(value, list | dict) for value in values):
+        raise UnknownColumn(f"column {column!r} holds lists; quotas need one value per image, e.g. cluster or label")
+    return [None if value is None else str(value) for value in values]
+
+
+def _evidence(
+    workspace: Workspace, embeddings: Embeddings, picked: IntArray, pool: Pool, config: Config, progress: Progress
+) -> tuple[evidence.Curve, str]:
+    """Coverage beside random and every-nth of all readable images, and what it says in words.
+
+    A group of near-duplicates counts once: a still camera's thousand equal frames are one thing to
+    cover. What counting every image says stands in the verdict too, since it may say otherwise.
+    """
+
+    def curve(weights: FloatArray | None) -> evidence.Curve:
+        return evidence.coverage_curve(
+            embeddings.vectors,
+            picked,
+            rng=np.random.default_rng(config.seed),
+            n_random=config.report.n_random,
+            preselected=pool.preselected if len(pool.preselected) else None,
+            weights=weights,
+            progress=progress,
+        )
+
+    kept = _is_kept(workspace, embeddings.rows)
+    once = curve(kept.astype(np.float32))
+    verdict = evidence.verdict(once)
+    if not kept.all():
+        every = evidence.verdict(curve(None))
+        verdict = f"Near-duplicates counted once: {_lower(verdict)} Every image counted: {_lower(every)}"
+    return once, verdict
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _is_kept(workspace: Workspace, rows: IntArray) -> BoolArray:
+    """(n,) whether an image is no near-duplicate of a kept one."""
+    kinds = rows_table(workspace, rows, ["duplicate"])["duplicate"].to_pylist()
+    return np.asarray([kind == "kept" for kind in kinds], bool)
+
+
+def _quotas(asked: Literal["equal", "proportional"] | dict[str, int]) -> selection.Quotas:
+    return asked if isinstance(asked, str) else {str(group): n for group, n in asked.items()}
+
+
+def _clusters(workspace: Workspace, rows: IntArray) -> tuple[IntArray | None, list[str] | None]:
+    entries = workspace.entries("columns/cluster")
+    if not entries:
+        return None, None
+    labels = rows_table(workspace, rows, ["cluster"])["cluster"].to_pylist()
+    plain = np.asarray([-1 if label is None else label for label in labels], np.int64)
+    return plain, list(entries[0].meta["names"])
+
+
+def _unit(workspace: Workspace) -> str:
+    kinds = set(workspace.table("samples", ["kind"])["kind"].unique().to_pylist())
+    return "frames" if kinds == {"frame"} else "images"
+
+
+def _write(
+    writer: Writer, name: str, rows: IntArray, picks: selection.Picks, reasons: tuple[str, ...], meta: dict[str, Any]
+) -> None:
+    import pyarrow as pa
+
+    table = pa.table({
+        "rank": np.arange(1, len(rows) + 1, dtype=np.int64),
+        "row": rows,
+        "gain": picks.gains.astype(np.float32),
+        "covers": picks.covers,
+        "nearest": picks.nearest.astype(np.float32),
+        "reason": list(reasons),
+    })  # fmt: skip
+    stamp = fingerprint("selection", rows.tolist(), [float(gain) for gain in picks.gains], list(reasons))
+    entry = Entry(f"selections/{name}-{stamp}.parquet", stamp, n=len(rows), meta=meta)
+    writer.write_table(entry.file, table)
+    writer.publish({f"selections/{name}": [entry]})

@@ -1,0 +1,190 @@
+"""The stage table: what each stage depends on, and the one way to run a stage.
+
+A stage's fingerprint hashes its version, its configuration and the
+fingerprints of its inputs. Equal to the recorded one: the stage is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from curator import embed
+from curator.config import Config
+from curator.data import Progress
+from curator.errors import StageMissing
+from curator.pipeline import derive, reading, selecting, summary
+from curator.workspace import StageRecord, Workspace, Writer, fingerprint
+
+logger = logging.getLogger("curator")
+
+Counts = dict[str, Any]
+State = Literal["current", "stale", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the pipeline after ingest."""
+
+    name: str
+    version: int  # raised when the same input would give another result
+    needs: str  # the stage that must have run
+    reads: tuple[str, ...]  # stages whose results it uses where they are there
+    inputs: Callable[[Workspace, Config], list[Any]]  # what its result depends on, as plain values
+    work: Callable[[Writer, Config, Progress], Counts]
+    is_there: Callable[[Workspace], bool] = lambda workspace: True  # its result was not deleted by hand
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What came of one stage."""
+
+    name: str
+    skipped: bool  # everything was there already
+    seconds: float
+    counts: Counts
+
+
+def _space(config: Config) -> str:
+    return embed.space_name(config.embed.model)
+
+
+def _stamps(workspace: Workspace, *keys: str) -> list[list[str]]:
+    return [[entry.fingerprint for entry in workspace.entries(key)] for key in keys]
+
+
+def _statuses(workspace: Workspace) -> list[str]:
+    return [str(entry.meta["statuses"]) for entry in workspace.entries("columns/presence")]
+
+
+def _stage_stamp(workspace: Workspace, *names: str) -> list[str | None]:
+    records = [workspace.snapshot.stages.get(name) for name in names]
+    return [record.fingerprint if record else None for record in records]
+
+
+def _index_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [
+        _stamps(workspace, f"vectors/{_space(config)}"),
+        _statuses(workspace),
+        config.index.model_dump(),
+        config.seed,
+    ]
+
+
+def _neardups_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    labels = _stamps(workspace, "samples") if config.neardups.keep == "labelled" or ":" in config.neardups.keep else []
+    return [
+        _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/pixels"), labels,
+        config.neardups.model_dump(), derive.threshold(config),
+    ]  # fmt: skip
+
+
+def _cluster_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [
+        _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/tags", "columns/neardup"),
+        config.cluster.model_dump(), config.seed,
+    ]  # fmt: skip
+
+
+def _map_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [_stage_stamp(workspace, "index"), _space(config), config.map.model_dump(), config.seed]
+
+
+def _select_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [
+        _stage_stamp(workspace, "index", "neardups", "cluster"), _stamps(workspace, "samples", "columns/pixels"),
+        config.select.model_dump(), config.quality.model_dump(), config.seed, config.report.n_random,
+        selecting.preselected_stamp(workspace, config),
+    ]  # fmt: skip
+
+
+def _report_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [
+        _stage_stamp(workspace, *(name for name in STAGES if name != "report")), config.model_dump(),
+        list(workspace.snapshot.sources), _stamps(workspace, "samples", "selections/selection"), _statuses(workspace),
+    ]  # fmt: skip
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("index", 1, "embed", ("embed",), _index_inputs, derive.index_),
+        Stage("neardups", 1, "index", ("index",), _neardups_inputs, derive.neardups),
+        Stage("cluster", 1, "index", ("index", "neardups"), _cluster_inputs, derive.cluster),
+        Stage("map", 1, "index", ("index",), _map_inputs, derive.map_),
+        Stage("select", 1, "neardups", ("neardups", "cluster"), _select_inputs, selecting.select),
+        Stage(
+            "report",
+            1,
+            "ingest",
+            ("map", "select"),
+            _report_inputs,
+            summary.report,
+            lambda workspace: (workspace.path / "report" / "index.html").exists(),
+        ),
+    )
+}
+"""Every stage after ingest and embed, in the order they run."""
+
+
+def run_stage(writer: Writer, stage: Stage, config: Config, progress: Progress) -> StageResult:
+    """Run a stage unless its result is already there, and record it.
+
+    Raises:
+        StageMissing: the stage it needs has not run.
+    """
+    workspace = writer.workspace
+    if stage.needs not in workspace.snapshot.stages:
+        raise StageMissing(
+            f"{stage.name} needs {stage.needs}, which has not run in {workspace.path}; "
+            f"run `curator {stage.needs} -w {workspace.path}` or `curator run`"
+        )
+    stamp = fingerprint(stage.name, stage.version, stage.inputs(workspace, config))
+    old = workspace.snapshot.stages.get(stage.name)
+    if old is not None and old.fingerprint == stamp and stage.is_there(workspace):
+        return StageResult(stage.name, True, 0.0, dict(old.counts))
+    started = time.perf_counter()
+    counts = stage.work(writer, config, progress)
+    return finish(writer, stage.name, stamp, config, counts, time.perf_counter() - started)
+
+
+def finish(writer: Writer, name: str, stamp: str, config: Config, counts: Counts, seconds: float) -> StageResult:
+    """Publish a stage's record, log it and append it to the runs."""
+    kept = {key: writer.workspace.snapshot.config.get(key) for key in ("_sources_asked",)}
+    writer.publish(
+        stages={name: StageRecord(stamp, time.time(), seconds, counts)}, config={**config.model_dump(), **kept}
+    )
+    writer.log_run({
+        "stage": name, "fingerprint": stamp, "seconds": round(seconds, 3), "finished": time.time(), "counts": counts,
+        "config": config.model_dump(),
+    })  # fmt: skip
+    shown = ", ".join(f"{key} {value}" for key, value in counts.items() if isinstance(value, int | float | str))
+    logger.info("%s: %s, %.1f s", name, shown, seconds)
+    return StageResult(name, False, seconds, counts)
+
+
+def states(workspace: Workspace, config: Config) -> dict[str, State]:
+    """Which stages are current, stale or missing under a configuration."""
+    writer = Writer(workspace)
+    out: dict[str, State] = {}
+    has_rows = bool(workspace.entries("samples"))
+    model = config.embed.model
+    if not has_rows:
+        return dict.fromkeys(["ingest", "embed", *STAGES], "missing")
+    out["ingest"] = "current" if reading.is_current(writer, config, model=None) else "stale"
+    if "embed" in workspace.snapshot.stages and workspace.entries(f"vectors/{_space(config)}"):
+        out["embed"] = "current" if reading.is_current(writer, config, model=model) else "stale"
+    else:
+        out["embed"] = "missing"
+    for stage in STAGES.values():
+        record = workspace.snapshot.stages.get(stage.name)
+        stamp = fingerprint(stage.name, stage.version, stage.inputs(workspace, config))
+        if record is None:
+            out[stage.name] = "missing"
+        else:
+            is_current = record.fingerprint == stamp and all(out[name] != "stale" for name in stage.reads)
+            out[stage.name] = "current" if is_current else "stale"
+    return out
