@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=600, help="JPEGs to read (default 600)")
     parser.add_argument("--model", default=embed.DEFAULT, help="model name (default %(default)s)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: cores)")
-    parser.add_argument("--thumbnails", choices=["webp", "jpeg"], default="webp", help="format (default webp)")
+    parser.add_argument("--thumbnails", choices=["webp", "jpeg"], default="jpeg", help="format (default jpeg)")
     parser.add_argument("--memory", action="store_true", help="peak memory at two sizes instead of the ratios")
     parser.add_argument("--sizes", type=int, nargs=2, default=[2_000, 20_000], help="for --memory")
     parser.add_argument("--part", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)

@@ -278,7 +278,7 @@ def _has_end(data: bytes) -> bool:
     at = 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         if data[at + 1] == 0xDA:  # start of the picture data, in which the end marker cannot occur
-            return data.find(b"\xff\xd9", at) >= 0
+            return data.rfind(b"\xff\xd9", at) >= 0  # from the back, where it is
         at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return True
 

@@ -24,7 +24,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     measures: bool = True  # quality measures, digest and perceptual hash
     thumbnail_px: int = 256  # long side; 0: none
-    thumbnail_format: Literal["webp", "jpeg"] = "webp"
+    thumbnail_format: Literal["webp", "jpeg"] = "jpeg"
     thumbnail_quality: int = 80
     models: tuple[str, ...] = ()  # names that `embed.load` knows
     device: str = "auto"
