@@ -582,7 +582,9 @@ def _summary(numbers: dict[str, Any], stages: Any) -> Iterator[str]:
             "look at the duplicate groups in the report, then set neardups.threshold"
         )
     if numbers.get("evidence"):
-        yield f"  {numbers['evidence']['verdict']}"
+        yield from (
+            f"  {line}" for line in numbers["evidence"]["verdict"].replace(" Every image", "\nEvery image").splitlines()
+        )
     for unmet in (numbers.get("selection") or {}).get("unmet", ()):
         yield f"  {unmet}"
     done = [result for result in stages if not result.skipped]

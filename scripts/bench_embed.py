@@ -3,7 +3,8 @@
     python scripts/bench_embed.py                      # ratios on 600 images, about a minute
     python scripts/bench_embed.py --memory             # peak memory at 2,000 and at 20,000 images, several minutes
 
-Whole: scan, decode, measures, digest, hash, thumbnail, embedding; every process counted from its first instruction.
+Whole: scan, decode, measures, digest, hash, thumbnail, embedding, and the workspace's files written and published;
+every process counted from its first instruction.
 Alone: the two things that cannot be left out, bytes to model input and model input to vector, each in a loop of its
 own, in as many processes at a time as the whole has workers, since busy neighbours slow each other down.
 Naive: Pillow decodes in full, torch embeds eagerly, one image at a time, with as many threads as torch likes.
@@ -33,8 +34,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from curator import embed, images, loader, sources  # noqa: E402  # the checkout first, installed or not
-from curator.data import FloatArray, ImageArray  # noqa: E402
+from curator import embed, images, loader  # noqa: E402  # the checkout first, installed or not
+from curator.config import load as load_config  # noqa: E402
+from curator.data import FloatArray, ImageArray, no_progress  # noqa: E402
+from curator.pipeline import reading, scanning  # noqa: E402
+from curator.workspace import create_workspace  # noqa: E402
 
 N_DISTINCT = 200  # more images than this are hard links: reading costs the same, making them does not
 N_NAIVE = 40
@@ -126,14 +130,18 @@ def memory(work: Path, asked: argparse.Namespace) -> int:
 
 
 def whole(paths: list[Path], asked: argparse.Namespace) -> dict[str, Any]:
-    """Everything the product does to a new folder up to its vectors."""
+    """Everything the product does to a new folder up to its published vectors: scan, read, write."""
     begin = time.perf_counter()
-    plan = loader.Plan(models=(asked.model,), workers=asked.workers, thumbnail_format=asked.thumbnails, device="cpu")
-    samples = list(enumerate(sources.scan([str(paths[0].parent)], sources.ScanOptions())))
-    n_vectors = sum(len(chunk.vectors[asked.model][0]) for chunk in loader.read(samples, plan))
-    if n_vectors != len(paths):
-        raise SystemExit(f"{n_vectors} vectors of {len(paths)} images")
-    return {"wall_s": time.perf_counter() - begin, "n": n_vectors}
+    settings = [f"workers={asked.workers}", f"decode.thumbnail_format={asked.thumbnails}", "embed.device=cpu"]
+    config = load_config(None, [*settings, f"embed.model={asked.model}"])
+    with tempfile.TemporaryDirectory(prefix="curator-bench-") as place:
+        workspace = create_workspace(Path(place) / "w")
+        with workspace.writing("bench") as writer:
+            scanning.scan(writer, [str(paths[0].parent)], config, no_progress)
+            counts = reading.read(writer, config, model=asked.model, pixels=True, progress=no_progress)
+    if counts["n_vectors"] != len(paths):
+        raise SystemExit(f"{counts['n_vectors']} vectors of {len(paths)} images")
+    return {"wall_s": time.perf_counter() - begin, "n": len(paths)}
 
 
 def decode(paths: list[Path], asked: argparse.Namespace) -> dict[str, Any]:

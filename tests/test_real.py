@@ -125,7 +125,7 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.mark.parametrize(("method", "margin"), [("representative", 1.25), ("diverse", 1.10)])
+@pytest.mark.parametrize(("method", "margin"), [("representative", 1.25), ("diverse", 1.05)])
 def test_a_selection_hits_more_physical_signs_than_chance(signs: Path, method: str, margin: float) -> None:
     # measured: random 94.2 of 147 tracks (4.0 between draws), representative 124 (1.32), diverse 109 (1.16)
     pipeline.run_one(

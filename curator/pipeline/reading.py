@@ -232,7 +232,7 @@ def _assemble(writer: Writer, job: _Job, staged: Sequence[Path], config: Config)
         replaced("columns/pixels", pixels)
         meta = {"first": job.entry.meta["first"], "span": job.entry.n}
         thumbs = Entry(f"thumbs/{part:05d}-{job.pixels}.parquet", job.pixels, part=part, n=job.entry.n, meta=meta)
-        _stream(writer, thumbs.file, staged, ["row", "thumbnail"])
+        _stream(writer, thumbs.file, staged, ["row", "thumbnail"], compression="none")  # compressed already
         replaced("thumbs", thumbs)
     if job.model is not None:
         space = embed.space_name(job.model)
@@ -252,7 +252,9 @@ def _tables(staged: Iterable[Path], columns: list[str]) -> Iterator[pa.Table]:
         yield feather.read_table(path, columns=columns, memory_map=False)
 
 
-def _stream(writer: Writer, file: str, staged: Sequence[Path], columns: list[str]) -> None:
+def _stream(
+    writer: Writer, file: str, staged: Sequence[Path], columns: list[str], *, compression: str = "zstd"
+) -> None:
     """Write columns of the staged batches as one Parquet file, a row group per batch."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -261,7 +263,7 @@ def _stream(writer: Writer, file: str, staged: Sequence[Path], columns: list[str
         sink: pq.ParquetWriter | None = None
         for table in _tables(staged, columns):
             shown = _with_tag_names(table)
-            sink = sink or pq.ParquetWriter(pa.PythonFile(out, mode="w"), shown.schema, compression="zstd")
+            sink = sink or pq.ParquetWriter(pa.PythonFile(out, mode="w"), shown.schema, compression=compression)
             sink.write_table(shown)
         if sink is not None:
             sink.close()

@@ -39,6 +39,7 @@ class Pool:
     """Who may be picked, and why the others may not; masks over the positions of the embeddings."""
 
     candidates: BoolArray
+    to_cover: BoolArray  # candidates and the near-duplicates that pass the filter and the quality limits
     preselected: IntArray  # positions
     n_near_duplicates: int
     n_low_quality: int
@@ -60,21 +61,21 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     trimmed = _outliers(graph, pool, config, budget)
     candidates = pool.candidates.copy()
     candidates[trimmed] = False
-    inside = np.union1d(np.flatnonzero(candidates), pool.preselected)  # (m,) positions
     request = selection.Request(
         method=asked.method,
         budget=budget,
-        preselected=np.searchsorted(inside, pool.preselected),
-        candidates=candidates[inside],
-        groups=_groups(workspace, embeddings.rows[inside], asked.per_group),
+        preselected=pool.preselected,
+        candidates=candidates,
+        cover=pool.to_cover,
+        groups=_groups(workspace, embeddings.rows, asked.per_group),
         quotas=_quotas(asked.quotas) if asked.per_group else None,
         trim_share=0.0,  # done above, on the graph that still holds the near-duplicates
         seed=config.seed,
     )
-    outcome = selection.run(embeddings.vectors[inside], request, progress=progress)
-    labels, names = _clusters(workspace, embeddings.rows[inside])
+    outcome = selection.run(embeddings.vectors, request, graph=graph, progress=progress)
+    labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
-    picked = inside[outcome.picks.positions]  # (k,) positions
+    picked = outcome.picks.positions  # (k,)
     curve, verdict = _evidence(workspace, embeddings, picked, pool, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
@@ -144,9 +145,11 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
         with Catalog(workspace) as catalog:
             n_filtered_out = leave_out(~np.isin(rows, catalog.rows_where(asked.where)))
     duplicate = np.asarray(table["duplicate"].to_pylist(), dtype=object)
+    low = np.zeros(len(rows), bool) if asked.low_quality else low_quality(table, config.quality)
+    to_cover = left & ~low
     n_near = 0 if asked.near_duplicates else leave_out((duplicate == "near") | (duplicate == "exact"))
-    n_low = 0 if asked.low_quality else leave_out(low_quality(table, config.quality))
-    return Pool(left, preselected, n_near, n_low, n_filtered_out)
+    n_low = leave_out(low)
+    return Pool(left, to_cover, preselected, n_near, n_low, n_filtered_out)
 
 
 def low_quality(table: Any, limits: Quality) -> BoolArray:

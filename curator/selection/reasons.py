@@ -1,0 +1,121 @@
+"""Why each pick was picked, in words.
+
+Knows what a pick brought; every number in a sentence was counted or measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from curator.data import IntArray
+from curator.selection.quotas import encode, name_of
+from curator.selection.request import Outcome, Request
+
+SAME = 0.005  # a distance that reads 0.00
+
+
+def describe(
+    outcome: Outcome,
+    request: Request,
+    *,
+    clusters: IntArray | None = None,
+    cluster_names: Sequence[str] | None = None,
+    unit: str = "images",
+) -> tuple[str, ...]:
+    """One reason per pick, such as "covers 412 frames of cluster 7 (street, bus); nearest already picked 0.41 away".
+
+    Args:
+        outcome: the selection.
+        request: what was asked; the words follow its method.
+        clusters: (n,) cluster of each point, -1 for none.
+        cluster_names: name of each cluster; an empty one is left out.
+        unit: what the points are, in the plural: images, frames.
+
+    Returns:
+        (m,) phrases without a full stop. Distances are cosine distances, 1 - similarity.
+    """
+    covers = _covers(outcome, clusters, cluster_names, unit)
+    seats = _seats(outcome, request)
+    reasons = []
+    for rank, nearest in enumerate(outcome.picks.nearest.tolist()):
+        away = "" if math.isnan(nearest) else _away(nearest, rank, request)
+        parts = (*_method_says(request, rank, nearest, covers[rank], away), seats[rank])
+        reasons.append("; ".join(part for part in parts if part))
+    return tuple(reasons)
+
+
+def _method_says(request: Request, rank: int, nearest: float, covers: str, away: str) -> tuple[str, ...]:
+    """What the method looked at comes first."""
+    is_start = math.isnan(nearest)
+    if request.method == "representative":
+        return (covers, "the first pick, most similar to the whole" if is_start else away)
+    if request.method == "diverse":
+        if is_start:
+            return ("the most central one, to start from", covers)
+        if nearest < SAME or request.quotas is not None:  # under quotas a farther one may have had to stay out
+            return (away, covers)
+        return (f"{away}, none left is farther", covers)
+    if request.method == "typicality":
+        return ("typical of its neighbourhood", covers, away)
+    return ("drawn at random" if request.method == "random" else "taken at an even step", covers, away)
+
+
+def _away(nearest: float, rank: int, request: Request) -> str:
+    """How far the pick is from what was there before it."""
+    labelled = request.preselected is not None and len(request.preselected) > 0
+    before = "labelled" if labelled and rank == 0 else "labelled or picked" if labelled else "picked"
+    if nearest < SAME:
+        return f"the same as one already {before}"
+    return f"nearest already {before} {nearest:.2f} away"
+
+
+def _covers(outcome: Outcome, clusters: IntArray | None, cluster_names: Sequence[str] | None, unit: str) -> list[str]:
+    """How many points each pick represents, and where they are."""
+    covered = np.flatnonzero(outcome.owner >= 0)
+    own = np.full(len(outcome.owner), -1, np.int64) if clusters is None else clusters
+    home = own[outcome.picks.positions]  # (m,) cluster of each pick
+    owner = outcome.owner[covered]
+    at_home = np.bincount(owner[own[covered] == home[owner]], minlength=len(outcome))
+    phrases = []
+    for rank, n_covered in enumerate(outcome.picks.covers.tolist()):
+        cluster = int(home[rank])
+        place = f"cluster {cluster}{_name(cluster, cluster_names)}" if cluster >= 0 else "no cluster"
+        n_home = int(at_home[rank])
+        if n_covered == 0:
+            phrases.append(f"covers no {_one(unit)} better than the others do")
+        elif n_covered == 1:
+            phrases.append("covers only itself" + (f", in {place}" if clusters is not None else ""))
+        elif clusters is None:
+            phrases.append(f"covers {n_covered:,} {unit}")
+        elif n_home == n_covered:
+            phrases.append(f"covers {n_covered:,} {unit} of {place}")
+        else:
+            phrases.append(f"covers {n_covered:,} {unit}, {n_home:,} of {place}")
+    return phrases
+
+
+def _seats(outcome: Outcome, request: Request) -> list[str]:
+    """Which of its group's picks each one is, where there are quotas."""
+    if request.quotas is None or request.groups is None:
+        return [""] * len(outcome)
+    keys, codes = encode(request.groups)
+    codes = codes[outcome.picks.positions]  # (m,)
+    total = np.bincount(codes, minlength=len(keys))
+    taken = np.zeros(len(keys), np.int64)
+    seats = []
+    for code in codes.tolist():
+        taken[code] += 1
+        seats.append(f"pick {taken[code]:,} of {total[code]:,} for {name_of(keys[code])}")
+    return seats
+
+
+def _name(cluster: int, names: Sequence[str] | None) -> str:
+    name = names[cluster] if names is not None and cluster < len(names) else ""
+    return f" ({name})" if name else ""
+
+
+def _one(unit: str) -> str:
+    return unit[:-1] if unit.endswith("s") else unit
