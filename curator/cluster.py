@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import BadEmbeddings, UsageError
+from curator.index.spec import faiss_threads
 
 NOISE = -1
 ITERATIONS = 20
@@ -90,7 +90,7 @@ def kmeans(
         return _clusters(np.zeros(0, np.int64), np.zeros(0, np.float32))
     wanted = min(default_n_clusters(n) if n_clusters is None else n_clusters, n)
     shaping = vectors if train is None or not train.any() else vectors[train]
-    with _faiss_threads(threads):
+    with faiss_threads(threads):
         centres = _centres(shaping, min(wanted, len(shaping)), seed)
     return _clusters(*_nearest_centre(vectors, centres))
 
@@ -225,22 +225,6 @@ def _unit(centres: NDArray[np.floating]) -> FloatArray:
     lengths = np.linalg.norm(centres, axis=1, keepdims=True)
     unit: FloatArray = (centres / np.maximum(lengths, 1e-12)).astype(np.float32)
     return unit
-
-
-@contextmanager
-def _faiss_threads(threads: int) -> Iterator[None]:
-    """Let faiss use this many threads for a while; its setting is global."""
-    if importlib.util.find_spec("faiss") is None:
-        yield
-        return
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
 
 
 def _nearest_centre(vectors: FloatArray, centres: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from curator.data import ImageArray, Progress, Sample, Scalar, no_progress
+from curator.disk import atomic_write, open_for_write
 from curator.errors import CannotWrite, NothingToRead, UnreadableImage, UnreadableSource, UsageError
 from curator.images import read_frames
 from curator.sources import local_path, read_bytes
 from curator.sources.stores import LOCAL, place_of
 from curator.version import __version__
-from curator.workspace import atomic_write, open_for_write
 
 if TYPE_CHECKING:
     import pyarrow as pa

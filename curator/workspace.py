@@ -10,14 +10,12 @@ an operating-system lock that dies with its process.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,8 +26,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from curator.data import Embeddings, IntArray, Neighbors, Selection
+from curator.disk import atomic_write, put_bytes, told
 from curator.errors import (
-    CannotWrite,
     DamagedWorkspace,
     NewerFormat,
     NotAWorkspace,
@@ -332,7 +330,7 @@ class Workspace:
         lock = FileLock(self.path / ".lock", blocking=False)
         holder = self.path / ".lock.json"
         try:
-            with _disk(self.path):
+            with told(self.path):
                 lock.acquire()
         except Timeout as error:
             raise WorkspaceLocked(
@@ -409,13 +407,13 @@ class Writer:
     def log_run(self, record: Mapping[str, Any]) -> None:
         """Append one line to runs.jsonl."""
         line = json.dumps({"curator": __version__, **record}, ensure_ascii=True, default=str) + "\n"
-        with _disk(self.workspace.path), (self.workspace.path / "runs.jsonl").open("ab") as file:
+        with told(self.workspace.path), (self.workspace.path / "runs.jsonl").open("ab") as file:
             file.write(line.encode())  # one write: a crash leaves at most one cut line, which readers pass over
 
     def staging(self, name: str) -> Path:
         """A folder for unfinished work that a killed run may pick up again; others are removed."""
         root = self.workspace.path / "staging"
-        with _disk(self.workspace.path):
+        with told(self.workspace.path):
             for other in root.glob("*"):
                 if other.name != name:
                     shutil.rmtree(other, ignore_errors=True)
@@ -478,7 +476,7 @@ def create_workspace(path: Path | str) -> Workspace:
         for item in folder.iterdir()
     ):
         raise NotAWorkspace(f"{folder} is not empty and holds no {MANIFEST}; choose an empty or new folder for -w")
-    with _disk(folder):
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     text = Snapshot().to_json().encode()
     atomic_write(folder / MANIFEST, lambda file: put_bytes(file, text))
@@ -496,75 +494,6 @@ def _read_manifest(folder: Path) -> Snapshot:
     except OSError as error:
         raise DamagedWorkspace(f"cannot read {path}: {error.strerror}") from error
     return Snapshot.from_json(text, path)
-
-
-# -- the one place where bytes reach the disk --------------------------------------------------------------------
-
-
-def atomic_write(path: Path, put: Callable[[IO[bytes]], None]) -> None:
-    """Write a file completely or not at all: temporary name, sync, rename, sync of the folder.
-
-    Raises:
-        CannotWrite: disk full, read-only or no permission; nothing half-written is left.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open_for_write(temporary) as file:
-                put(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(path.parent)
-
-
-def open_for_write(path: Path) -> IO[bytes]:
-    """Open a new file; the seam where tests put a full disk."""
-    return path.open("wb")
-
-
-def put_bytes(file: IO[bytes], data: bytes) -> None:
-    """Write bytes that are at hand."""
-    file.write(data)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":  # folders cannot be opened there; the rename is journalled
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EFBIG: "the file would be too large",
-}
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Say a disk's refusal in our words."""
-    try:
-        yield
-    except OSError as error:
-        why = _DISK_ERRORS.get(error.errno or 0)
-        if why is None:
-            raise
-        raise CannotWrite(
-            f"cannot write {path}: {why}; nothing was changed; free space or choose another place"
-        ) from error
 
 
 @contextmanager

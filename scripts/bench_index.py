@@ -10,24 +10,18 @@ scaled, and say so. Each part runs in a fresh process: its peak memory is its ow
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from _synthetic import clustered
+from _parts import Figures, peak_mb, run_parts
 
 from curator import neardups
 from curator.data import FloatArray, IntArray
 from curator.index import IndexSpec, PairJoin, build, exact_search, knn_graph, measure_recall
 from curator.index.spec import limited_threads
-
-Figures = dict[str, Any]
 
 
 def bench_graph(vectors: FloatArray, options: argparse.Namespace) -> Figures:
@@ -163,12 +157,6 @@ def run_part(name: str, path: Path, options: argparse.Namespace) -> Figures:
     return {**figures, "peak MB": peak_mb(), "vectors MB": vectors.nbytes / 2**20}
 
 
-def peak_mb() -> float:
-    """Peak memory of this process. Not getrusage: its peak survives exec, so a child shows its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 PARTS: dict[str, Callable[[FloatArray, argparse.Namespace], Figures]] = {
     "graph": bench_graph,
     "neardups": bench_neardups,
@@ -189,31 +177,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     options.plain_rows = min(options.plain_rows, options.n)
-    figures: dict[str, Figures] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vectors.npy"
-        np.save(path, clustered(options.n, options.dim, seed=options.seed))
-        for name in options.only or PARTS:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                figures[name] = pool.apply(run_part, (name, path, options))
-            if not options.json:
-                show(name, figures[name])
-    if options.json:
-        print(json.dumps({"options": vars(options), **figures}))
-
-
-def show(name: str, figures: Figures) -> None:
-    print(f"\n{name}")
-    for label, value in figures.items():
-        print(f"  {label:34s} {readable(value)}")
-
-
-def readable(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return " / ".join(map(readable, value)) or "none"
-    return str(value)
+    run_parts(run_part, PARTS, options)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,15 @@ Each part runs in a fresh process: its peak memory is its own.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from _synthetic import clustered
+from _parts import Figures, peak_mb, run_parts
 
 from curator import evidence
 from curator.data import FloatArray, IntArray, Neighbors
@@ -30,7 +27,6 @@ from curator.index import IndexSpec, knn_graph
 from curator.index.spec import limited_threads
 from curator.selection import best_similarity, facility_location, k_center
 
-Figures = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -213,12 +209,6 @@ def run_part(name: str, path: Path, options: argparse.Namespace) -> Figures:
     return {**figures, "vectors MB": vectors.nbytes / 2**20}
 
 
-def peak_mb() -> float:
-    """Peak memory of this process. Not getrusage: its peak survives exec, so a child shows its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 PARTS: dict[str, Callable[[FloatArray, argparse.Namespace], Figures]] = {
     "k_center": bench_k_center,
     "facility": bench_facility,
@@ -242,31 +232,7 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(PARTS), action="append")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
-    figures: dict[str, Figures] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vectors.npy"
-        np.save(path, clustered(options.n, options.dim, seed=options.seed))
-        for name in options.only or PARTS:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                figures[name] = pool.apply(run_part, (name, path, options))
-            if not options.json:
-                show(name, figures[name])
-    if options.json:
-        print(json.dumps({"options": vars(options), **figures}))
-
-
-def show(name: str, figures: Figures) -> None:
-    print(f"\n{name}")
-    for label, value in figures.items():
-        print(f"  {label:52s} {readable(value)}")
-
-
-def readable(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return " / ".join(map(readable, value))
-    return str(value)
+    run_parts(run_part, PARTS, options)
 
 
 if __name__ == "__main__":

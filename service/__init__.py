@@ -1,0 +1,1 @@
+"""The web service; comes after the batch pipeline."""

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator import workspace
+from curator import disk
 from curator.data import Sample
 from curator.errors import CannotWrite, NothingToRead, UnreadableSource, UsageError
 from curator.exchange import FORMATS, Exported, ExportRow, export
@@ -493,8 +493,8 @@ def test_a_full_disk_leaves_everything_as_it_was(
     if is_there:
         export(rows[:1], format, target=target)
     before = list(everything(tmp_path))
-    real: Callable[[Path], IO[bytes]] = workspace.open_for_write
-    for module in ("curator.workspace", "curator.exchange"):
+    real: Callable[[Path], IO[bytes]] = disk.open_for_write
+    for module in ("curator.disk", "curator.exchange"):
         monkeypatch.setattr(f"{module}.open_for_write", lambda path: Full(real(path), 100))
     with pytest.raises(CannotWrite, match=r"out.*(disk is full|No space left)"):
         export(rows, format, target=target, overwrite=True)

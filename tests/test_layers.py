@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "version", "errors", "data",
     "images", "quality", "index", "neardups", "cluster", "projection", "selection", "evidence",
-    "config", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report", "pipeline",
+    "config", "disk", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report", "pipeline",
     "searching", "handoff", "doctor", "cli",
 ]  # fmt: skip
 PURE = ORDER[: ORDER.index("config")]

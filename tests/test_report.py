@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curator import neardups, workspace
+from curator import disk, neardups
 from curator import report as page
 from curator.data import FloatArray
 from curator.errors import CannotWrite, DataError
@@ -689,7 +689,7 @@ def test_a_full_disk_leaves_the_older_report(tmp_path: Path, monkeypatch: pytest
     def full(path: Path) -> IO[bytes]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(workspace, "open_for_write", full)
+    monkeypatch.setattr(disk, "open_for_write", full)
     with pytest.raises(CannotWrite, match=r"report\.json: the disk is full"):
         page.write(full_report(), {}, tmp_path)
     assert (tmp_path / "index.html").read_bytes() == before

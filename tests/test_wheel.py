@@ -30,11 +30,13 @@ def test_the_wheel_installs_elsewhere_and_runs_on_twenty_frames(tmp_path: Path) 
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    constraints = str(ROOT / "constraints.txt")
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints]
     subprocess.run([*pip, "torch"], check=True)
     subprocess.run([*pip, f"{wheel}[cpu]"], check=True)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [tmp_path / "venv" / "bin" / "curator", "run", clip, "--fps", "2", "--select", "5", "-w", tmp_path / "w"]
+    curator = str(tmp_path / "venv" / "bin" / "curator")
+    command = [curator, "run", str(clip), "--fps", "2", "--select", "5", "-w", str(tmp_path / "w")]
     done = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True, cwd=tmp_path, env=env)
     body = json.loads(done.stdout)
     assert body["funnel"]["found"] == 20

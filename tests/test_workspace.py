@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curator import disk
 from curator import workspace as ws
 from curator.errors import (
     CannotWrite,
@@ -42,7 +43,7 @@ def put_column(place: ws.Workspace, values: list[int], *, name: str = "pixels") 
         writer.publish({f"columns/{name}": [ws.Entry(file, stamp, n=len(values))]})
 
 
-def put_vectors(place: ws.Workspace, space: str, vectors: np.ndarray, rows: list[int]) -> None:  # type: ignore[type-arg]
+def put_vectors(place: ws.Workspace, space: str, vectors: np.ndarray, rows: list[int]) -> None:
     with place.writing("test") as writer:
         writer.write_array(f"vectors/{space}/0.npy", vectors.astype(np.float16))
         writer.write_array(f"vectors/{space}/0.rows.npy", np.asarray(rows, np.int64))
@@ -157,8 +158,10 @@ def test_a_refusing_disk_leaves_the_workspace_as_it_was(
         def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)
 
-    real = ws.open_for_write
-    monkeypatch.setattr(ws, "open_for_write", lambda path: Full(real(path)) if ".lock" not in path.name else real(path))
+    real = disk.open_for_write
+    monkeypatch.setattr(
+        disk, "open_for_write", lambda path: Full(real(path)) if ".lock" not in path.name else real(path)
+    )
     with pytest.raises(CannotWrite, match=words):
         put_column(place, [3, 4])
     monkeypatch.undo()

@@ -17,9 +17,10 @@ from curator import neardups as duplicates
 from curator.catalog import Catalog
 from curator.config import Config, Hdbscan
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
+from curator.disk import put_bytes
 from curator.errors import StageMissing, UnknownColumn
 from curator.pipeline.reading import check_any
-from curator.workspace import Entry, Workspace, Writer, fingerprint, put_bytes
+from curator.workspace import Entry, Workspace, Writer, fingerprint
 
 if TYPE_CHECKING:
     import pyarrow as pa

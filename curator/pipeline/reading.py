@@ -18,10 +18,11 @@ import numpy as np
 from curator import embed, images, loader
 from curator.config import Config
 from curator.data import IntArray, Progress, Sample
+from curator.disk import atomic_write
 from curator.errors import BadEmbeddings, DataError
 from curator.pipeline.scanning import identity, samples_of
 from curator.quality import measure
-from curator.workspace import Entry, Writer, atomic_write, fingerprint
+from curator.workspace import Entry, Writer, fingerprint
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,16 +14,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from curator.disk import atomic_write, put_bytes
 from curator.report import sections
 from curator.report.markup import Html, h, raw
 from curator.report.numbers import Map, Report
 from curator.report.pictures import Pictures
 from curator.report.sections import Section
-from curator.workspace import atomic_write
 
 _STYLE = "style.css"
 _SCRIPT = "script.js"
@@ -58,8 +57,8 @@ def write(report: Report, thumbnails: Mapping[int, bytes], folder: Path) -> Path
     """
     page = render(report, thumbnails).encode()
     numbers = json.dumps(report.to_dict(), indent=1, allow_nan=False).encode()  # ASCII: any file name survives
-    atomic_write(folder / "report.json", lambda file: _put(file, numbers))
-    atomic_write(folder / "index.html", lambda file: _put(file, page))
+    atomic_write(folder / "report.json", lambda file: put_bytes(file, numbers))
+    atomic_write(folder / "index.html", lambda file: put_bytes(file, page))
     return folder / "index.html"
 
 
@@ -159,7 +158,3 @@ def _day(created: str) -> str:
 
 def _asset(name: str) -> str:
     return resources.files("curator.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _put(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
