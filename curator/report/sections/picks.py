@@ -49,7 +49,7 @@ def selection(report: Report, pictures: Pictures) -> Section:
             _quotas(chosen),
             _picks(report, chosen, pictures),
             h("p", "Take the list with you:", class_="muted"),
-            command(report, "export", chosen.name, "--format csv"),
+            command(report, "export", chosen.name, "--format csv --to to_label.csv"),
         ),
     )
 
@@ -149,8 +149,9 @@ def evidence(report: Report) -> Section:
             h("p", found.verdict),
             h(
                 "p",
-                f"Coverage asks of every {report.noun} how similar its nearest pick is. Random and every-n-th picks of "
-                f"the same budget show what chance and habit would give. {report.count(found.n_points)} measured.",
+                f"Coverage asks of every {report.noun} how similar its nearest pick is; a group of near-duplicates "
+                "counts once. Random and every-n-th picks of the same budget, from all that is readable, show what "
+                f"chance and habit would give. {report.count(found.n_points)} measured.",
                 class_="muted",
             ),
             _legend(found),

@@ -70,8 +70,8 @@ def _verdict(report: Report) -> Html | None:
         for line in (band.selected, band.random_mean, band.random_low, band.random_high, band.every_nth)
     )
     numbers = (
-        f"Every {report.noun} resembles its nearest pick at {reached} on average. Random picks reach {chance} "
-        f"(95% of draws {low} to {high}), every n-th {habit}. "
+        f"On average a {report.noun} resembles its nearest pick at {reached}, near-duplicates counted once. "
+        f"Random picks reach {chance} (95% of draws {low} to {high}), every n-th {habit}. "
     )
     return h(
         "div",
