@@ -110,7 +110,7 @@ def test_a_record_holds_what_the_picture_says_of_itself(tmp_path: Path, rng: np.
     assert record.pixels["phash"] == quality.perceptual_hash(pixels)
     assert (record.pixels["format"], record.pixels["bytes"]) == ("JPEG", len(data))
     assert record.pixels.items() >= quality.measure(pixels, width=96, height=64).items()
-    assert record.thumbnail == images.thumbnail(pixels, size_px=32)
+    assert record.thumbnail == images.thumbnail(pixels, size_px=32, format="jpeg")
 
 
 def test_vectors_are_those_of_the_embedder_on_the_fitted_picture(reading: Reading) -> None:
