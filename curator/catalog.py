@@ -28,7 +28,8 @@ SAMPLE_COLUMNS = (
 )  # fmt: skip
 RESULT_COLUMNS = (
     "status", "width", "height", "size_px", "aspect_ratio", "sharpness", "brightness", "contrast", "saturation",
-    "entropy", "overexposed", "underexposed", "digest", "phash", "format", "tags", "tag_ids", "tag_scores", "duplicate",
+    "entropy", "overexposed", "underexposed", "digest", "phash", "format", "tags", "tag_ids", "tag_scores",
+    "vector_fault", "duplicate",
     "representative", "similarity", "cluster", "cluster_name", "x", "y", "label",
 )  # fmt: skip
 RESERVED = frozenset(SAMPLE_COLUMNS + RESULT_COLUMNS)
@@ -164,7 +165,7 @@ class Catalog:
         if not paths:
             return ""
         listed = ", ".join(_literal(path) for path in paths)
-        return f"read_parquet([{listed}], union_by_name = true)"
+        return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
     def _described(self, source: str) -> list[str]:
         return [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]

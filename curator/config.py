@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from curator.errors import BadConfig
+from curator.errors import BadConfig, BadSelection
 
 
 class Section(BaseModel):
@@ -137,7 +137,10 @@ class Select(Section):
     """Which images to label."""
 
     name: str = Field(
-        "selection", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="several selections live side by side"
+        "selection",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="several selections live side by side",
     )
     method: Literal["representative", "diverse", "typicality", "random", "every_nth"] = Field(
         "representative",
@@ -159,12 +162,25 @@ class Select(Section):
         0.03, ge=0, lt=0.5, description="diverse only: this share of outliers goes to a review list first"
     )
 
-    @model_validator(mode="before")
+    @field_validator("budget")
     @classmethod
-    def _budget_as_text_or_number(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("budget"), str) and data["budget"].isdigit():
-            return {**data, "budget": int(data["budget"])}
-        return data
+    def _budget_can_be_read(cls, budget: int | str) -> int | str:
+        from curator.selection import parse_budget
+
+        try:
+            parse_budget(budget, 100)
+        except BadSelection as error:
+            raise ValueError(str(error)) from error
+        return int(budget) if str(budget).isdecimal() else budget
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _groups_are_text(cls, quotas: Any) -> Any:
+        if not isinstance(quotas, dict):
+            return quotas
+        if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in quotas.values()):
+            raise ValueError("quotas are whole numbers of 0 or more, e.g. {car: 20, bus: 5}")
+        return {str(group): n for group, n in quotas.items()}
 
 
 class Quality(Section):
@@ -268,9 +284,12 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     out = dict(below)
     for key, value in above.items():
         old = out.get(key)
-        out[key] = (
-            _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) and key != "quotas" else value
-        )
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) != old.get("kind"):
+            old = None  # another method: the settings of the one before mean nothing to it
+        if isinstance(old, dict) and isinstance(value, dict) and key != "quotas":
+            out[key] = _merged(old, value)
+        else:
+            out[key] = value
     return out
 
 
@@ -283,6 +302,25 @@ def _sentence(item: Any) -> str:
             f"; did you mean {near[0]!r}?" if near else "; configs/default.yaml lists all"
         )
     return f"{place}: found {item['input']!r}; {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def anchored(config: Config) -> Config:
+    """Paths in a configuration as absolute ones, so that it means the same from every directory."""
+
+    def absolute(path: str) -> str:
+        return path if "://" in path else str(Path(path).absolute())
+
+    kind, colon, rest = config.embed.model.partition(":")
+    is_path = kind in ("onnx", "vectors") or (kind == "hf" and Path(rest).exists())
+    sidecar, chosen = config.sources.metadata, config.select.preselected
+    changes = {
+        "sources": {"metadata": absolute(sidecar)} if sidecar else {},
+        "embed": {"model": f"{kind}{colon}{absolute(rest)}"} if rest and is_path else {},
+        "select": {"preselected": absolute(chosen)} if chosen and Path(chosen).is_file() else {},
+    }
+    return config.model_copy(
+        update={name: getattr(config, name).model_copy(update=change) for name, change in changes.items()}
+    )
 
 
 def known_keys() -> list[str]:

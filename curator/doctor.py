@@ -62,7 +62,11 @@ def _packages(found: Iterable[Distribution]) -> Finding:
     """Wanted packages that are missing, from our own metadata."""
     have = {(d.metadata["Name"] or "").lower().replace("_", "-") for d in found}
     own = next((d for d in found if (d.metadata["Name"] or "").lower() == "curator"), None)
-    wanted = [] if own is None else [r for r in own.requires or [] if "extra ==" not in r]
+    if own is None:
+        return Finding(
+            "packages", "warning", "curator is not installed, so what it needs is not known", "pip install -e ."
+        )
+    wanted = [requirement for requirement in own.requires or [] if "extra ==" not in requirement]
     names = [r.split(";")[0].split(">")[0].split("=")[0].split("<")[0].strip().lower() for r in wanted]
     missing = [name for name in names if name not in have]
     if missing:

@@ -114,7 +114,7 @@ def _within(workspace: Workspace, embeddings: Embeddings, where: str | None) -> 
 def _searcher(workspace: Workspace, embeddings: Embeddings) -> index.SearchIndex:
     entries = workspace.entries(f"index/{embeddings.space}")
     stored = entries[0].meta.get("faiss") if entries else None
-    if stored and entries[0].n == len(embeddings):
+    if stored and np.array_equal(workspace.neighbors(embeddings.space)[0], embeddings.rows):
         return index.SearchIndex.from_bytes((workspace.path / str(stored)).read_bytes(), embeddings.vectors)
     return index.build(embeddings.vectors, index.IndexSpec(kind="flat"))
 
@@ -125,7 +125,7 @@ def _embedded(model: str, path: Path) -> FloatArray:
     except OSError as error:
         raise UnreadableImage("missing", f"cannot read the query image {path}: {error.strerror}") from error
     embedder = embed.load(model)
-    # decoded as the images of the workspace were, so that a file finds itself at similarity 1
+    # reduced no further than the workspace's images, so that a file finds itself at a similarity of nearly 1
     picture = images.decode(data, min_side=2 * embedder.geometry.resize)
     vector: FloatArray = embedder(images.fit(picture.pixels, embedder.geometry)[None]).vectors[0]
     if not np.isfinite(vector).all():
@@ -152,7 +152,8 @@ def _vector(given: Path | str | FloatArray, dim: int) -> FloatArray:
 
 
 def _by_tags(workspace: Workspace, text: str, k: int, where: str | None, space: str, model: str) -> Results:
-    if not workspace.entries("columns/tags"):
+    tags = workspace.entries("columns/tags")
+    if not tags or tags[0].meta["space"] != space:
         raise UsageError(
             f"space {space!r} ({model}) embeds no text and gave no tags; embed with a CLIP-like model, "
             "e.g. `curator embed --model hf:DIR_OF_A_CLIP_MODEL`"

@@ -17,6 +17,7 @@ import re
 import shutil
 import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -111,21 +112,22 @@ class Snapshot:
         try:
             body = json.loads(text)
             found = int(body["format"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedWorkspace(
-                f"{path} is not a Curator manifest ({error}); restore it or start a new one"
-            ) from error
-        if found > FORMAT:
-            raise NewerFormat(
-                f"{path.parent} has format {found}, this Curator {__version__} reads up to {FORMAT}; upgrade Curator"
+            if found > FORMAT:
+                raise NewerFormat(
+                    f"{path.parent} has format {found}, this Curator {__version__} reads up to {FORMAT}; "
+                    "upgrade Curator"
+                )
+            return cls(
+                sequence=body["sequence"],
+                entries={key: tuple(Entry(**entry) for entry in entries) for key, entries in body["entries"].items()},
+                stages={name: StageRecord(**record) for name, record in body["stages"].items()},
+                sources=tuple(body["sources"]),
+                config=body["config"],
             )
-        return cls(
-            sequence=body["sequence"],
-            entries={key: tuple(Entry(**entry) for entry in entries) for key, entries in body["entries"].items()},
-            stages={name: StageRecord(**record) for name, record in body["stages"].items()},
-            sources=tuple(body["sources"]),
-            config=body["config"],
-        )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedWorkspace(
+                f"{path} is not a Curator manifest ({type(error).__name__}: {error}); restore it or start a new one"
+            ) from error
 
 
 def _plain(value: Entry | StageRecord) -> dict[str, Any]:
@@ -165,6 +167,11 @@ class Workspace:
         """Absolute path of a current file."""
         return self.path / entry.file
 
+    def has_files(self, entry: Entry) -> bool:
+        """Whether a current file, and what lies beside it, is on the disk."""
+        beside = (entry.meta.get(key) for key in ("rows", "faiss"))
+        return all((self.path / str(file)).exists() for file in (entry.file, *beside) if file)
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def table(self, key: str, columns: list[str] | None = None) -> pa.Table:
@@ -182,7 +189,10 @@ class Workspace:
             raise StageMissing(f"{self.path} has no {key!r} yet; run `curator run -w {self.path}` first")
         with _damage(self.path):
             tables = [pq.read_table(self.file(entry), columns=columns) for entry in entries]
-        return pa.concat_tables(tables, promote_options="permissive")
+        try:
+            return pa.concat_tables(tables, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid):  # metadata of one name and two types: both become text
+            return pa.concat_tables(_with_text(tables), promote_options="permissive")
 
     def column(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A result column with its `row`.
@@ -214,28 +224,34 @@ class Workspace:
         """Unit vectors of a space as float32, for rows whose file is still there unless told otherwise."""
         name = self.space(space)
         entries = self.entries(f"vectors/{name}")
-        dim = int(entries[0].meta["dim"])
+        dim = max(int(entry.meta["dim"]) for entry in entries)  # 0 in a part without a single vector
+        entries = tuple(entry for entry in entries if entry.n) or entries[:1]
+        gone = self._gone() if present_only else np.empty(0, np.int64)
         with _damage(self.path):
             rows = [np.load(self.path / str(entry.meta["rows"])) for entry in entries]
-            kept = [self._present(part) if present_only else np.ones(len(part), bool) for part in rows]
+            kept = [~np.isin(part, gone) for part in rows]
             vectors = np.empty((int(sum(mask.sum() for mask in kept)), dim), np.float32)  # (n, d)
             at = 0
             for entry, mask in zip(entries, kept, strict=True):
                 n = int(mask.sum())
-                stored = np.load(self.file(entry), mmap_mode="r")  # float16: half the disk, and exact enough for cosine
-                vectors[at : at + n] = stored if n == len(mask) else stored[mask]
-                at += n
+                if n:
+                    stored = np.load(self.file(entry), mmap_mode="r")  # float16: half the disk, exact enough for cosine
+                    vectors[at : at + n] = stored if n == len(mask) else stored[mask]
+                    at += n
         for start in range(0, len(vectors), 8192):  # float16 rounding leaves lengths 1 +- 1e-4; make them 1 again
             block = vectors[start : start + 8192]
             block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
         return Embeddings(np.concatenate([r[m] for r, m in zip(rows, kept, strict=True)]), vectors, name)
 
-    def _present(self, rows: IntArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _gone(self) -> IntArray:
+        """Rows whose file is not there any more, or that were replaced or are not sampled now."""
+        import pyarrow.compute as pc
+
         if not self.entries("columns/presence"):
-            return np.ones(len(rows), bool)
+            return np.empty(0, np.int64)
         table = self.column("presence", ["row", "status"])
-        gone = table["row"].to_numpy()[np.asarray(table["status"].to_pylist(), dtype=object) != "present"]
-        return ~np.isin(rows, gone)
+        gone = table.filter(pc.not_equal(table["status"], "present"))
+        return np.asarray(gone["row"].to_numpy(), np.int64)
 
     def neighbors(self, space: str | None = None) -> tuple[IntArray, Neighbors]:
         """The stored graph and the rows its positions stand for.
@@ -247,7 +263,7 @@ class Workspace:
         entries = self.entries(f"index/{name}")
         if not entries:
             raise StageMissing(f"{self.path} has no neighbour graph for {name!r}; run `curator index -w {self.path}`")
-        with _damage(self.path), np.load(self.file(entries[0])) as stored:
+        with _damage(self.path), self.file(entries[0]).open("rb") as file, np.load(file) as stored:
             graph = Neighbors(
                 stored["positions"].astype(np.int64), stored["similarity"], float(entries[0].meta["recall"])
             )
@@ -306,13 +322,15 @@ class Workspace:
     def runs(self) -> list[dict[str, Any]]:
         """Every recorded stage run, oldest first; a line cut by a crash is left out."""
         try:
-            lines = (self.path / "runs.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+            lines = (self.path / "runs.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
             return []
         out = []
         for line in lines:
             with suppress(ValueError):
-                out.append(json.loads(line))
+                record = json.loads(line)
+                if isinstance(record, dict) and {"stage", "finished", "seconds"} <= record.keys():
+                    out.append(record)
         return out
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -342,6 +360,7 @@ class Workspace:
             self.refresh()
             writer = Writer(self)
             writer.clean()
+            writer.forget_missing()
             yield writer
         finally:
             with suppress(OSError):
@@ -402,12 +421,17 @@ class Writer:
         )
         text = snapshot.to_json().encode()
         atomic_write(self.workspace.path / MANIFEST, lambda file: put_bytes(file, text))
+        for file in _files_of(old) - _files_of(snapshot):  # from now on only older readers need it: see `clean`
+            with suppress(OSError):
+                os.utime(self.workspace.path / file)
         self.workspace.snapshot = snapshot
 
     def log_run(self, record: Mapping[str, Any]) -> None:
         """Append one line to runs.jsonl."""
         line = json.dumps({"curator": __version__, **record}, ensure_ascii=True, default=str) + "\n"
-        with told(self.workspace.path), (self.workspace.path / "runs.jsonl").open("ab") as file:
+        with told(self.workspace.path), (self.workspace.path / "runs.jsonl").open("a+b") as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                line = "\n" + line  # a crash cut the last line: leave it to itself
             file.write(line.encode())  # one write: a crash leaves at most one cut line, which readers pass over
 
     def staging(self, name: str) -> Path:
@@ -424,16 +448,19 @@ class Writer:
         """Remove unfinished work, now finished."""
         shutil.rmtree(self.workspace.path / "staging", ignore_errors=True)
 
+    def forget_missing(self) -> None:
+        """Take results whose files were deleted by hand out of the snapshot, so that their stage makes them again."""
+        changes: dict[str, list[Entry] | None] = {}
+        for key, entries in self.workspace.snapshot.entries.items():
+            there = [entry for entry in entries if self.workspace.has_files(entry)]
+            if len(there) < len(entries) and key != "samples":  # what samples say is known nowhere else
+                changes[key] = there or None
+        if changes:
+            self.publish(changes)
+
     def clean(self, *, kept_s: float = KEPT_FOR_READERS_S) -> int:
         """Remove temporary files of dead writers and files no snapshot of the last `kept_s` seconds names."""
-        current = {entry.file for entries in self.workspace.snapshot.entries.values() for entry in entries}
-        current |= {
-            str(entry.meta[key])
-            for entries in self.workspace.snapshot.entries.values()
-            for entry in entries
-            for key in ("rows", "faiss")
-            if entry.meta.get(key)
-        }
+        current = _files_of(self.workspace.snapshot)
         removed, now = 0, time.time()
         for folder in FOLDERS:
             for path in (self.workspace.path / folder).rglob("*"):
@@ -443,7 +470,18 @@ class Writer:
                     with suppress(OSError):
                         path.unlink()
                         removed += 1
+        for place in (self.workspace.path, self.workspace.path / "report"):
+            for path in place.glob("*.tmp"):
+                with suppress(OSError):
+                    path.unlink()
         return removed
+
+
+def _files_of(snapshot: Snapshot) -> set[str]:
+    """Every file a snapshot names."""
+    entries = [entry for entries in snapshot.entries.values() for entry in entries]
+    beside = {str(entry.meta[key]) for entry in entries for key in ("rows", "faiss") if entry.meta.get(key)}
+    return {entry.file for entry in entries} | beside
 
 
 def open_workspace(path: Path | str) -> Workspace:
@@ -491,8 +529,8 @@ def _read_manifest(folder: Path) -> Snapshot:
         raise NotAWorkspace(
             f"{folder} is not a workspace (no {MANIFEST}); make one with `curator run SOURCE -w {folder}`"
         ) from error
-    except OSError as error:
-        raise DamagedWorkspace(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedWorkspace(f"cannot read {path}: {error}") from error
     return Snapshot.from_json(text, path)
 
 
@@ -507,9 +545,27 @@ def _damage(path: Path) -> Iterator[None]:
         raise DamagedWorkspace(
             f"{path} names a file that is gone: {error.filename or error}; rerun the stage"
         ) from error
-    except (pa.ArrowInvalid, EOFError, ValueError) as error:
+    except (pa.ArrowInvalid, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise DamagedWorkspace(f"a file in {path} cannot be read: {reason}; `curator verify` finds which") from error
+
+
+def _with_text(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Tables in which a column that has several types is text."""
+    import pyarrow as pa
+
+    kinds: dict[str, set[str]] = {}
+    for table in tables:
+        for column in table.schema:
+            if not pa.types.is_null(column.type):
+                kinds.setdefault(column.name, set()).add(str(column.type))
+    out = []
+    for table in tables:
+        for at, column in enumerate(table.schema):
+            if len(kinds.get(column.name, ())) > 1:
+                table = table.set_column(at, column.name, table.column(at).cast(pa.string()))
+        out.append(table)
+    return out
 
 
 def _holder(path: Path) -> str:

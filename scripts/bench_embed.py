@@ -138,7 +138,7 @@ def whole(paths: list[Path], asked: argparse.Namespace) -> dict[str, Any]:
         workspace = create_workspace(Path(place) / "w")
         with workspace.writing("bench") as writer:
             scanning.scan(writer, [str(paths[0].parent)], config, no_progress)
-            counts = reading.read(writer, config, model=asked.model, pixels=True, progress=no_progress)
+            counts = reading.read(writer, config, model=asked.model, progress=no_progress)
     if counts["n_vectors"] != len(paths):
         raise SystemExit(f"{counts['n_vectors']} vectors of {len(paths)} images")
     return {"wall_s": time.perf_counter() - begin, "n": len(paths)}

@@ -197,7 +197,7 @@ def test_each_stage_is_a_command(tmp_path: Path, image_folder: Path) -> None:
         (["search", "-w", "{place}", "--row", "12"], 1, "row 12 has no vector"),
         (["search", "-w", "{place}", "--image", "/no/such.jpg"], 1, "cannot read the query image"),
         (["search", "-w", "{place}", "--row", "1", "--space", "clip"], 2, "no embedding space 'clip'"),
-        (["select", "-w", "{place}", "--budget", "0"], 1, "budget"),
+        (["select", "-w", "{place}", "--budget", "0"], 2, "budget"),
         (["select", "-w", "{place}", "--method", "best"], 2, "select.method: found 'best'"),
         (["select", "-w", "{place}", "--per-group", "colour"], 2, "no column 'colour'"),
         (["neardups", "-w", "{place}", "--keep", "max:nothing"], 2, "nothing"),
@@ -256,3 +256,61 @@ def test_a_folder_that_cannot_be_written_is_said_to_a_process_without_privileges
     assert done.returncode == 1, done.stderr
     assert "permission denied" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_example_of_cluster_works_on_a_workspace_that_has_settings(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place, copy)
+    call("cluster", "-w", copy, "--set", "cluster.method={kind: hdbscan, min_cluster_size: 3, space: pca}")
+    call("cluster", "-w", copy, "--set", "cluster.method={kind: kmeans}")
+
+
+def test_an_empty_flag_takes_a_stored_setting_back(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place, copy)
+    call("select", "-w", copy, "--where", "uri <> '😀' and row < 4", "--budget", 2)
+    assert "where" in as_json("select", "-w", copy)["counts"]
+    call("select", "-w", copy, "--where", "")
+    assert "where" not in as_json("select", "-w", copy)["counts"]
+
+
+def test_a_configuration_file_starts_from_the_defaults(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place, copy)
+    (tmp_path / "c.yaml").write_text("embed: {model: colour}\nindex: {neighbors: 5}\nselect: {budget: 4}\n")
+    assert as_json("select", "-w", copy, "--config", tmp_path / "c.yaml")["counts"]["n_selected"] == 4
+
+
+def test_quotas_by_cluster_number(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place, copy)
+    counts = as_json("select", "-w", copy, "--per-group", "cluster", "--quotas", "{0: 1, 1: 1}", "--budget", 2)[
+        "counts"
+    ]
+    assert counts["n_selected"] == 2
+
+
+def test_a_workspace_below_a_folder_that_looks_like_a_partition(tmp_path: Path, image_folder: Path) -> None:
+    call("run", image_folder, "-w", tmp_path / "split=train" / "w", *FAST)
+    assert as_json("show", 0, "-w", tmp_path / "split=train" / "w")["split"] is None
+
+
+@pytest.mark.parametrize("budget", ["abc", "-3", "0%", "200%", "2.5"])
+def test_a_budget_that_cannot_be_read_is_a_usage_error_before_anything_runs(
+    tmp_path: Path, image_folder: Path, budget: str
+) -> None:
+    assert "select.budget" in told("run", image_folder, "-w", tmp_path / "w", f"--select={budget}", *FAST, code=2)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_manifest_that_is_not_one_and_odd_lines_in_the_runs_are_no_tracebacks(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place, copy)
+    with (copy / "runs.jsonl").open("ab") as file:
+        file.write(b'5\n{}\n\xff\n{"cut')
+    call("info", "-w", copy)
+    call("select", "-w", copy, "--budget", 4)
+    assert as_json("info", "-w", copy)["runs"][-1]["stage"] == "select"
+    for text in (b'{"format": 1}', b"\xff\xfe", b"[]"):
+        (copy / "workspace.json").write_bytes(text)
+        assert re.search("is not a Curator manifest|cannot read", told("info", "-w", copy, code=1))

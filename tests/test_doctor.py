@@ -34,9 +34,7 @@ def test_no_faiss_is_a_warning_and_one_is_well() -> None:
 
 def test_a_torchvision_that_does_not_import_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n, *a: object() if n == "torchvision" else real(n, *a)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: object() if n == "torchvision" else real(n, *a))
     finding = doctor._torchvision()  # the name is there and the import fails, as with a CUDA build beside a CPU torch
     assert finding.state == "problem"
     assert finding.mend == "pip uninstall -y torchvision"

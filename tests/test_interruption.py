@@ -18,7 +18,7 @@ from curator.errors import NotAWorkspace
 from curator.workspace import Workspace, open_workspace
 from tests.conftest import picture
 
-KILLS = 24
+KILLS = 28
 N_IMAGES = 2_300  # more than two staged batches of 1,024
 SETTINGS = ["embed.model=colour", "map.kind=pca", "select.budget=20", "report.n_random=3", "workers=2"]
 CODE = """
@@ -86,7 +86,7 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -
             snapshots += 1
         except NotAWorkspace:
             pass  # killed before its first publish
-    assert killed >= 20 or killed >= KILLS - 6
+    assert killed >= 20
     assert snapshots > 0
     with start(source, place) as last:
         assert last.wait(timeout=600) == 0, last.stderr and last.stderr.read()

@@ -239,7 +239,7 @@ def test_no_readable_image_keeps_the_rows_and_counts_the_reasons(tmp_path: Path)
 def test_an_unknown_model_is_refused_before_anything_is_read(image_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="colr"):
         go([image_folder], tmp_path / "w", "embed.model=colr")
-    assert open_workspace(tmp_path / "w").n_rows == 0
+    assert not (tmp_path / "w").exists()
 
 
 def test_a_stage_without_its_input_names_the_command(image_folder: Path, tmp_path: Path) -> None:
@@ -504,3 +504,208 @@ def test_broken_clips_are_rows_and_the_frames_that_exist_are_taken(tmp_path: Pat
     assert reasons["nonsense.mp4"] is not None
     assert reasons["whole.mp4#t=0.000"] is None
     assert any(name.startswith("cut.mp4") for name in reasons)
+
+
+# -- what was once wrong -----------------------------------------------------------------------------------------
+
+
+def test_a_part_without_a_readable_image_does_not_stop_the_others(tmp_path: Path, rng: np.random.Generator) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "broken.jpg").write_text("no picture")
+    with pytest.raises(DataError, match="none of 1 images"):
+        go([folder], tmp_path / "w")
+    for i in range(5):
+        picture(rng).save(folder / f"{i}.png")
+    assert len(go([], tmp_path / "w").workspace.embeddings()) == 5
+    (folder / "z.jpg").write_text("no picture either")
+    place = go([], tmp_path / "w").workspace
+    assert len(place.embeddings()) == 5
+    assert pipeline.verify(place).is_sound
+
+
+def test_a_resumed_pass_with_another_batch_loses_no_row(tmp_path: Path, image_folder: Path) -> None:
+    from curator.pipeline import reading, scanning
+    from curator.workspace import create_workspace
+
+    small, large = settings("embed.batch=16"), settings("embed.batch=80")
+    place = create_workspace(tmp_path / "w")
+    with place.writing("test") as writer:
+        scanning.scan(writer, [str(image_folder)], small, lambda *_: None)
+        real = reading._assemble
+        reading._assemble = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                reading.read(writer, small, model="colour", progress=lambda *_: None)
+        finally:
+            reading._assemble = real
+        assert list((place.path / "staging").glob("*/*.arrow"))
+        reading.read(writer, large, model="colour", progress=lambda *_: None)
+    assert len(place.embeddings()) == 12
+
+
+def test_raising_a_limit_embeds_what_it_kept_out(tmp_path: Path, image_folder: Path) -> None:
+    with pytest.raises(DataError, match="12 too_large"):
+        go([image_folder], tmp_path / "w", "decode.max_pixels=1000")
+    assert len(go([], tmp_path / "w").workspace.embeddings()) == 12
+
+
+def test_an_edited_source_table_is_noticed(tmp_path: Path, image_folder: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("uri,weather\nimages/a/00.jpg,night\nimages/a/01.jpg,day\n")
+    go([table], tmp_path / "w")
+    table.write_text("uri,weather\nimages/a/00.jpg,fog\nimages/a/01.jpg,day\n")
+    done = go([], tmp_path / "w")
+    assert column(done.workspace, "weather") == ["fog", "day"]
+    assert "embed" not in ran(done)
+
+
+def test_metadata_of_two_types_and_of_our_own_names_live_together(tmp_path: Path, image_folder: Path) -> None:
+    (tmp_path / "one.csv").write_text("uri,site,Width\nimages/a/00.jpg,1,7\n")
+    (tmp_path / "two.csv").write_text("uri,site,Width\nimages/a/01.jpg,north,8\n")
+    go([tmp_path / "one.csv"], tmp_path / "w")
+    go([tmp_path / "two.csv"], tmp_path / "w")
+    (tmp_path / "one.csv").write_text("uri,site,Width\nimages/a/00.jpg,2,9\n")
+    place = go([], tmp_path / "w").workspace
+    assert [str(site) for site in column(place, "site")] == ["2", "north"]
+    assert column(place, "meta_Width") == [9, 8]
+
+
+def test_a_broken_file_mended_at_the_same_size_is_read_again(tmp_path: Path, image_folder: Path) -> None:
+    path = image_folder / "a" / "00.jpg"
+    good = path.read_bytes()
+    path.write_bytes(b"x" * len(good))
+    go([image_folder], tmp_path / "w")
+    path.write_bytes(good)
+    os.utime(path, (5, 5))
+    place = go([], tmp_path / "w").workspace
+    assert len(place.embeddings()) == 12
+
+
+def test_a_file_that_was_away_during_a_new_decode_is_read_when_it_is_back(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder], tmp_path / "w")
+    path = image_folder / "a" / "00.jpg"
+    path.rename(tmp_path / "away.jpg")
+    go([], tmp_path / "w", "decode.mode=exact")
+    (tmp_path / "away.jpg").rename(path)
+    place = go([], tmp_path / "w", "decode.mode=exact").workspace
+    assert len(place.embeddings()) == 12
+
+
+def test_a_source_that_is_gone_marks_its_rows_and_the_others_go_on(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder / "a", image_folder / "b"], tmp_path / "w")
+    shutil.move(image_folder / "b", tmp_path / "elsewhere")
+    done = go([], tmp_path / "w")
+    assert len(done.workspace.embeddings()) == 6
+    assert any("is gone" in note for note in done.stages[0].counts["notes"])
+    shutil.move(image_folder / "a", tmp_path / "elsewhere too")
+    with pytest.raises(DataError, match="all 12 images .* are gone"):
+        go([], tmp_path / "w")
+
+
+def test_tags_follow_the_model_back_and_forth(tmp_path: Path, image_folder: Path) -> None:
+    lite = "embed.model=efficientnet-lite0"
+    first = go([image_folder], tmp_path / "w", lite).workspace
+    names = column(first, "cluster_name")
+    colour = go([], tmp_path / "w").workspace
+    assert not colour.entries("columns/tags")
+    with pytest.raises(curator.CuratorError, match="embeds no text and gave no tags"):
+        curator.search(colour, text="dog", space=colour.names("vectors")[0])
+    back = go([], tmp_path / "w", lite)
+    assert next(r for r in back.stages if r.name == "embed").counts["n_read"] == 0
+    assert column(back.workspace, "cluster_name") == names
+    assert pipeline.verify(back.workspace).is_sound
+
+
+def test_select_refuses_rows_that_near_duplicates_never_saw(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder], tmp_path / "w")
+    shutil.copy(image_folder / "a" / "00.jpg", image_folder / "a" / "copy.jpg")
+    for name in ("ingest", "embed", "index"):
+        pipeline.run_one(name, tmp_path / "w", settings())
+    with pytest.raises(StageMissing, match="decided over other images .*curator neardups"):
+        pipeline.run_one("select", tmp_path / "w", settings())
+
+
+def test_a_selection_by_the_map_follows_the_map(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder], tmp_path / "w", "select.where=x > -100")
+    again = go([], tmp_path / "w", "select.where=x > -100", "map.kind=umap")
+    assert {"map", "select"} <= set(ran(again))
+
+
+def test_a_setting_that_fails_its_stage_is_not_remembered(tmp_path: Path, image_folder: Path) -> None:
+    with pytest.raises(curator.CuratorError, match="cannot use the filter"):
+        go([image_folder], tmp_path / "w", "select.where=nonsense > 3")
+    stored = pipeline.stored_config(open_workspace(tmp_path / "w"))
+    assert stored.select.where is None
+    assert stored.embed.model == "colour"
+
+
+def test_a_selection_cannot_start_from_itself(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder], tmp_path / "w")
+    with pytest.raises(curator.CuratorError, match="'selection:selection' is the selection to be made"):
+        go([], tmp_path / "w", "select.preselected=selection:selection")
+
+
+@pytest.mark.parametrize(
+    "key", ["columns/pixels", "thumbs", "vectors/colour", "index/colour", "columns/map", "selections/selection"]
+)
+def test_a_file_deleted_by_hand_is_made_again(tmp_path: Path, image_folder: Path, key: str) -> None:
+    place = go([image_folder], tmp_path / "w").workspace
+    before = contents(place)
+    place.file(place.entries(key)[0]).unlink()
+    assert ran(go([], tmp_path / "w"))
+    assert contents(open_workspace(tmp_path / "w")) == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize("suffix", [".npy", ".rows.npy", ".npz", ".parquet"])
+def test_verify_names_every_kind_of_damage(tmp_path: Path, image_folder: Path, suffix: str, damage: str) -> None:
+    place = go([image_folder], tmp_path / "w").workspace
+    files = {
+        ".npy": "vectors/colour",
+        ".rows.npy": "vectors/colour",
+        ".npz": "index/colour",
+        ".parquet": "columns/pixels",
+    }
+    entry = place.entries(files[suffix])[0]
+    path = place.path / str(entry.meta["rows"]) if suffix == ".rows.npy" else place.file(entry)
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = pipeline.verify(open_workspace(place.path))
+    assert not found.is_sound
+
+
+def test_a_graph_of_a_model_no_longer_used_is_no_fault(tmp_path: Path, image_folder: Path) -> None:
+    go([image_folder], tmp_path / "w")
+    np.save(tmp_path / "own.npy", np.random.default_rng(1).normal(size=(12, 5)).astype(np.float32))
+    own = f"embed.model=vectors:{tmp_path / 'own.npy'}"
+    go([], tmp_path / "w", own)
+    (image_folder / "a" / "00.jpg").unlink()
+    assert pipeline.verify(go([], tmp_path / "w", own).workspace).is_sound
+
+
+def test_settings_with_relative_paths_mean_the_same_from_everywhere(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meta.csv").write_text("file,weather\n00.jpg,night\n")
+    monkeypatch.chdir(tmp_path)
+    pipeline.run(["images"], "w", settings("sources.metadata=meta.csv"))
+    monkeypatch.chdir("/")
+    assert ran(pipeline.run([], tmp_path / "w")) == []
+
+
+def test_an_empty_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(curator.CuratorError, match="a source is empty"):
+        pipeline.run([""], tmp_path / "w", settings())
+
+
+def test_faults_of_given_vectors_are_seen(tmp_path: Path, image_folder: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(12, 5)).astype(np.float32)
+    vectors[3] = np.nan
+    np.save(tmp_path / "own.npy", vectors)
+    done = go([image_folder], tmp_path / "w", f"embed.model=vectors:{tmp_path / 'own.npy'}")
+    assert column(done.workspace, "row", where="vector_fault IS NOT NULL") == [3]
+    embedded = next(result for result in done.stages if result.name == "embed")
+    assert any("1 images have no usable vector" in note for note in embedded.counts["notes"])

@@ -186,12 +186,32 @@ def test_disk_full_on_a_real_small_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", mount], check=True)
 
 
-def test_a_cut_line_in_the_runs_is_passed_over(place: ws.Workspace) -> None:
+def test_a_cut_line_in_the_runs_is_passed_over_and_takes_no_other_with_it(place: ws.Workspace) -> None:
+    record = {"seconds": 1, "finished": 2.0}
     with place.writing("test") as writer:
-        writer.log_run({"stage": "index", "seconds": 1})
-    with (place.path / "runs.jsonl").open("a") as file:
-        file.write('{"stage": "clu')
-    assert [run["stage"] for run in place.runs()] == ["index"]
+        writer.log_run({"stage": "index", **record})
+        with (place.path / "runs.jsonl").open("a") as file:
+            file.write('{"stage": "clu')
+        writer.log_run({"stage": "map", **record})
+    assert [run["stage"] for run in place.runs()] == ["index", "map"]
+
+
+def test_a_file_an_old_reader_needs_is_kept_from_when_it_fell_out_of_use(place: ws.Workspace) -> None:
+    put_column(place, [1])
+    os.utime(place.file(place.entries("columns/pixels")[0]), (1, 1))  # made long ago
+    reader = ws.open_workspace(place.path)
+    put_column(place, [2])
+    put_column(place, [3])
+    assert reader.column("pixels")["value"].to_pylist() == [1]
+
+
+def test_temporary_files_are_removed_wherever_a_writer_left_them(place: ws.Workspace) -> None:
+    (place.path / "report").mkdir()
+    left = [place.path / "workspace.json.7.tmp", place.path / "report" / "index.html.7.tmp"]
+    for path in left:
+        path.write_text("half")
+    with place.writing("test"):
+        assert not any(path.exists() for path in left)
 
 
 def test_unfinished_work_of_another_job_is_removed(place: ws.Workspace) -> None:

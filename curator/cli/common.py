@@ -29,11 +29,17 @@ Where = Annotated[str | None, typer.Option("--where", help="SQL condition over t
 Sources = Annotated[list[str] | None, typer.Argument(help="Folders, images, videos, tables, tars or URLs.")]
 Fps = Annotated[float | None, typer.Option("--fps", help="Video frames per second; 1 when nothing is said.")]
 EveryNth = Annotated[int | None, typer.Option("--every-nth", help="Take every n-th video frame; 1 takes all.")]
-Keyframes = Annotated[bool, typer.Option("--keyframes", help="Take only key frames of videos: the cheapest.")]
+Keyframes = Annotated[
+    bool | None, typer.Option("--keyframes/--no-keyframes", help="Take only key frames of videos: the cheapest.")
+]
 Metadata = Annotated[str | None, typer.Option("--metadata", help="Table joined to the images by file name.")]
-FolderLabels = Annotated[bool, typer.Option("--labels-from-folders", help="The parent folder's name is the label.")]
+FolderLabels = Annotated[
+    bool | None,
+    typer.Option("--labels-from-folders/--no-labels-from-folders", help="The parent folder's name is the label."),
+]
 FolderSplits = Annotated[
-    bool, typer.Option("--splits-from-folders", help="A folder named train, val or test is the split.")
+    bool | None,
+    typer.Option("--splits-from-folders/--no-splits-from-folders", help="A folder train, val or test is the split."),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="See `curator models`.")]
 Budget = Annotated[str | None, typer.Option("--select", help="How many to pick: a number or a share such as 5%.")]
@@ -77,19 +83,21 @@ def flags(given: dict[str, Any]) -> list[str]:
         out += ["sources.fps=null", "sources.every_nth=null", "sources.keyframes=false"]
     for name, key in FLAGS.items():
         value = given.get(name)
-        if value is not None and value is not False:
+        if value == "":  # --where "" takes the stored one back
+            out.append(f"{key}=null")
+        elif value is not None:
             is_yaml = name == "quotas" or not isinstance(value, str)
-            out.append(f"{key}={value if is_yaml else json.dumps(value)}")
+            out.append(f"{key}={value if is_yaml else json.dumps(value, ensure_ascii=False)}")
     return out
 
 
 def config_of(workspace: Path, file: Path | None, settings: list[str]) -> Config:
-    """The stored configuration of the workspace with the file and the settings over it."""
+    """The settings over the configuration file, or without one over what the workspace was last run with."""
     from curator import config
     from curator.workspace import MANIFEST, open_workspace
 
     stored: dict[str, Any] = {}
-    if (workspace / MANIFEST).exists():
+    if file is None and (workspace / MANIFEST).exists():
         kept = open_workspace(workspace).snapshot.config
         stored = {key: value for key, value in kept.items() if not key.startswith("_")}
     return config.load(file, settings, base=stored)

@@ -145,6 +145,8 @@ def _unreadable(place: Workspace) -> list[dict[str, Any]]:
     from curator.catalog import Catalog
 
     with Catalog(place) as catalog:
-        table = catalog.table(["row", "uri", "reason", "message"], where="reason IS NOT NULL")
+        has_status = any(column.name == "status" for column in catalog.columns())
+        condition = "reason IS NOT NULL" + (" AND status = 'present'" if has_status else "")
+        table = catalog.table(["row", "uri", "reason", "message"], where=condition)
     found: list[dict[str, Any]] = table.to_pylist()
     return found

@@ -43,10 +43,10 @@ def run(
     budget: Budget = None,
     fps: Fps = None,
     every_nth: EveryNth = None,
-    keyframes: Keyframes = False,
+    keyframes: Keyframes = None,
     metadata: Metadata = None,
-    labels_from_folders: FolderLabels = False,
-    splits_from_folders: FolderSplits = False,
+    labels_from_folders: FolderLabels = None,
+    splits_from_folders: FolderSplits = None,
     model: Model = None,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -82,10 +82,10 @@ def ingest(
     workspace: Place,
     fps: Fps = None,
     every_nth: EveryNth = None,
-    keyframes: Keyframes = False,
+    keyframes: Keyframes = None,
     metadata: Metadata = None,
-    labels_from_folders: FolderLabels = False,
-    splits_from_folders: FolderSplits = False,
+    labels_from_folders: FolderLabels = None,
+    splits_from_folders: FolderSplits = None,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -233,7 +233,7 @@ def _gist(numbers: dict[str, Any]) -> dict[str, Any]:
 def _summary(numbers: dict[str, Any], stages: Any) -> Iterator[str]:
     """What a run found, in a few lines."""
     for result in stages:
-        if result.name == "ingest":
+        if result.name in ("ingest", "embed"):
             yield from result.counts.get("notes", ())
     yield from numbers["headline"]
     funnel = numbers["funnel"]

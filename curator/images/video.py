@@ -364,7 +364,7 @@ def _sample(
     start = ordered[0][0]
     chosen = ordered
     if fps is not None:
-        chosen = _at_rate(ordered, tick, Fraction(fps).limit_denominator(1_000_000))
+        chosen = _at_rate(ordered, tick, Fraction(fps).limit_denominator(1_000_000_000))
     elif every_nth is not None:
         chosen = ordered[::every_nth]
     elif keyframes:
@@ -403,7 +403,10 @@ def _upright(pixels: ImageArray, frame: Any) -> ImageArray:
 
     The matrix takes (x, y) to (a x + c y, b x + d y), y downwards.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # side data of a kind this PyAV has no name for
+        return pixels
     if matrix is None:
         return pixels
     a, b, _, c, d = struct.unpack_from("<5i", bytes(matrix))  # 16.16 fixed point; little-endian as all hosts of wheels

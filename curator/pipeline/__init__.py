@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curator import embed
-from curator.config import Config, from_dict
+from curator.config import Config, anchored, from_dict
 from curator.data import Progress, no_progress
 from curator.errors import StageMissing
 from curator.pipeline import reading, scanning
@@ -54,9 +54,9 @@ def run(
         workspace: directory, made when nothing is there.
         config: none: as the workspace was last run, else the defaults.
     """
+    embed.describe((config or Config()).embed.model)  # refuses an unknown model before anything is written
     place = create_workspace(workspace)
-    settings = config or stored_config(place)
-    embed.describe(settings.embed.model)  # refuses an unknown model before anything is written
+    settings = anchored(config or stored_config(place))
     with place.writing("run") as writer:
         results = [_ingest(writer, sources, settings, progress, read=False), _embed(writer, settings, progress)]
         results += [run_stage(writer, stage, settings, progress) for stage in STAGES.values()]
@@ -76,9 +76,9 @@ def run_one(
     Raises:
         StageMissing: a stage before it has not run.
     """
+    embed.describe((config or Config()).embed.model)  # refuses an unknown model before anything is written
     place = create_workspace(workspace) if name == "ingest" else open_workspace(workspace)
-    settings = config or stored_config(place)
-    embed.describe(settings.embed.model)  # refuses an unknown model before anything is written
+    settings = anchored(config or stored_config(place))
     with place.writing(name) as writer:
         if name == "ingest":
             return _ingest(writer, sources, settings, progress, read=True)
@@ -101,7 +101,7 @@ def _ingest(writer: Writer, sources: Sequence[str], config: Config, progress: Pr
     counts = scanning.scan(writer, sources, config, progress)
     is_current = not read or reading.is_current(writer, config, model=None)
     if not is_current:
-        counts |= reading.read(writer, config, model=None, pixels=True, progress=progress)
+        counts |= reading.read(writer, config, model=None, progress=progress)
     after = writer.workspace.snapshot
     changed = any(before.entries.get(key) != after.entries.get(key) for key in ("samples", "columns/presence"))
     if is_current and not changed and "ingest" in before.stages:
@@ -120,7 +120,7 @@ def _embed(writer: Writer, config: Config, progress: Progress) -> StageResult:
         reading.check_any(writer, space)
         return StageResult("embed", True, 0.0, dict(old.counts))
     started = time.perf_counter()
-    counts = reading.read(writer, config, model=model, pixels=True, progress=progress)
+    counts = reading.read(writer, config, model=model, progress=progress)
     stamp = fingerprint("embed", [e.fingerprint for e in writer.workspace.entries(f"vectors/{space}")])
     result = finish(writer, "embed", stamp, config, counts, time.perf_counter() - started)
     reading.check_any(writer, space)

@@ -6,6 +6,7 @@ writes a column file; the stage table decides when it runs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from curator.catalog import Catalog
 from curator.config import Config, Hdbscan
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
 from curator.disk import put_bytes
-from curator.errors import StageMissing, UnknownColumn
+from curator.errors import StageMissing, UnknownColumn, UsageError
 from curator.pipeline.reading import check_any
 from curator.workspace import Entry, Workspace, Writer, fingerprint
 
@@ -60,8 +61,9 @@ def index_(writer: Writer, config: Config, progress: Progress) -> Counts:
     spec = index_spec(config)
     searcher = index.build(embeddings.vectors, spec, progress=progress)
     graph = index.knn_graph(embeddings.vectors, config.index.neighbors, spec, progress=progress)
-    stamp = fingerprint("index", [entry.fingerprint for entry in writer.workspace.entries(f"vectors/{space}")],
-                        len(embeddings), config.index.model_dump(), config.seed)  # fmt: skip
+    made_from = [entry.fingerprint for entry in writer.workspace.entries(f"vectors/{space}")]
+    which = hashlib.sha256(embeddings.rows.tobytes()).hexdigest()
+    stamp = fingerprint("index", made_from, which, config.index.model_dump(), config.seed)
     stem = f"index/{space}-{stamp}"
 
     def put(out: Any) -> None:
@@ -88,6 +90,7 @@ def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
     embeddings, graph = vectors_and_graph(workspace, config)
     policy = config.neardups.keep
     column = [policy.partition(":")[2]] if ":" in policy else []
+    _check_keep_column(workspace, column)
     table = rows_table(workspace, embeddings.rows, ["digest", "sharpness", "size_px", "labels", *column])
     columns = {name: floats(table, name) for name in ("sharpness", "size_px", *column)}
     columns["labelled"] = np.asarray([bool(labels) for labels in table["labels"].to_pylist()], np.float32)
@@ -196,7 +199,7 @@ def rows_table(workspace: Workspace, rows: IntArray, columns: list[str]) -> pa.T
     import pyarrow as pa
 
     with Catalog(workspace) as catalog:
-        table = catalog.table(["row", *columns])
+        table = catalog.table(list(dict.fromkeys(["row", *columns])))
     at = np.searchsorted(table["row"].to_numpy(), rows)
     return table.take(pa.array(at))
 
@@ -211,9 +214,7 @@ def floats(table: pa.Table, name: str) -> FloatArray:
 
     try:
         values = table[name].cast(pa.float32())
-    except pa.ArrowInvalid as error:
-        raise UnknownColumn(f"column {name!r} is {table[name].type}, expected numbers") from error
-    except pa.ArrowNotImplementedError as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UnknownColumn(f"column {name!r} is {table[name].type}, expected numbers") from error
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float32)
 
@@ -230,8 +231,6 @@ def write_column(writer: Writer, name: str, columns: dict[str, Any], meta: dict[
 
 
 def _digest(column: pa.ChunkedArray) -> str:
-    import hashlib
-
     state = hashlib.sha256()
     for chunk in column.chunks:
         for buffer in chunk.buffers():
@@ -250,6 +249,15 @@ def _low_dim(
         embeddings.vectors, graph, n_dims=n_dims, seed=config.seed, n_neighbors=config.map.neighbors, min_dist=0.0,
         epochs=config.map.epochs, sample_up_to=config.map.sample_up_to, threads=threads(config), progress=progress,
     )  # fmt: skip
+
+
+def _check_keep_column(workspace: Workspace, names: list[str]) -> None:
+    """Refuse a keep policy by a column that comes after near-duplicates."""
+    with Catalog(workspace) as catalog:
+        origins = {column.name: column.origin for column in catalog.columns()}
+    for name in names:
+        if origins.get(name) in ("neardup", "cluster", "map"):
+            raise UsageError(f"neardups.keep: column {name!r} is made from near-duplicates; choose another column")
 
 
 def _kept(workspace: Workspace, embeddings: Embeddings) -> BoolArray | None:

@@ -7,6 +7,7 @@ streamed into the part's files and published in one step.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from curator import embed, images, loader
+from curator.catalog import Catalog
 from curator.config import Config
 from curator.data import IntArray, Progress, Sample
 from curator.disk import atomic_write
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 BATCH_CHUNKS = 16  # loader chunks staged at once: small enough to lose little, large enough for few files
+DECIDES_PIXELS = ("mode", "margin", "max_pixels", "max_memory_mb")  # of the decode section; the rest is thumbnails
 UNIT = 1e-6  # a vector shorter than this has no direction
 
 
@@ -41,44 +44,84 @@ class _Job:
     model: str | None  # to embed with; None: there already
     vectors: str  # fingerprint of the vectors
 
-    @property
-    def name(self) -> str:
-        return fingerprint(self.entry.fingerprint, self.pixels, self.model and self.vectors)
+    def name(self, *other: Any) -> str:
+        """Of the folder its unfinished work is staged in."""
+        return fingerprint(self.entry.fingerprint, self.pixels, self.model and self.vectors, *other)
 
 
-def read(writer: Writer, config: Config, *, model: str | None, pixels: bool, progress: Progress) -> dict[str, Any]:
+def read(writer: Writer, config: Config, *, model: str | None, progress: Progress) -> dict[str, Any]:
     """Bring pixels, thumbnails and, with a model, vectors of every part up to date.
 
     Args:
         model: embed with it in the same pass; None: no embedding.
-        pixels: make measures and thumbnails where they are missing.
 
     Returns:
         Counts: n_read (rows decoded now), n_unreadable, n_faults, space, dim.
     """
+    counts: dict[str, Any]
     if model is not None and model.startswith("vectors:"):
-        read_now = read(writer, config, model=None, pixels=pixels, progress=progress)
-        return read_now | _own_vectors(writer, config, model)
+        counts = read(writer, config, model=None, progress=progress)
+        counts |= _own_vectors(writer, config, model)
+        _show_faults_of(writer, embed.space_name(model))
+        return counts | {"notes": _notes(counts)}
     workspace = writer.workspace
-    jobs = list(_jobs(writer, config, model=model, pixels=pixels))
+    jobs = list(_jobs(writer, config, model=model))
+    size = BATCH_CHUNKS * max(loader.CHUNK, config.embed.batch)  # whole chunks: a resumed run cuts them alike
+    seen = [entry.fingerprint for entry in workspace.entries("columns/presence")]  # changes when a file is touched
     total = sum(job.entry.n for job in jobs)
     done = 0
     for job in jobs:
-        folder = writer.staging(job.name)
-        staged = _stage(folder, samples_of(workspace, job.entry), config, job, _Offset(progress, done, total))
+        folder = writer.staging(job.name(size, seen))
+        samples = samples_of(workspace, job.entry)
+        staged = _stage(folder, samples, config, job, size, _Offset(progress, done, total))
         _assemble(writer, job, staged, config)
         done += job.entry.n
     writer.end_staging()
-    counts: dict[str, Any] = {"n_read": total}
-    if workspace.entries("columns/pixels"):
-        reasons = workspace.column("pixels", ["reason"])["reason"]
-        counts["n_unreadable"] = len(reasons) - reasons.null_count
+    counts = {"n_read": total}
+    with Catalog(workspace) as catalog:
+        counts["n_unreadable"] = len(catalog.rows_where("reason IS NOT NULL AND status = 'present'"))
     if model is not None:
+        _show_tags_of(writer, embed.space_name(model))
+        _show_faults_of(writer, embed.space_name(model))
         entries = workspace.entries(f"vectors/{embed.space_name(model)}")
         counts["space"] = embed.space_name(model)
         counts["n_vectors"] = sum(entry.n for entry in entries)
         counts["n_faults"] = sum(len(entry.meta["faults"]) for entry in entries)
+        counts["notes"] = _notes(counts)
     return counts
+
+
+def _show_tags_of(writer: Writer, space: str) -> None:
+    """Make the tags column that of a space, or take it away where the space has none."""
+    tags = writer.workspace.entries(f"tags/{space}")
+    if tags != writer.workspace.entries("columns/tags"):
+        writer.publish({"columns/tags": tags or None})
+
+
+def _show_faults_of(writer: Writer, space: str) -> None:
+    """A column with the rows whose vector could not be used, and why; none where all could."""
+    import pyarrow as pa
+
+    workspace = writer.workspace
+    faults = [fault for entry in workspace.entries(f"vectors/{space}") for fault in entry.meta["faults"]]
+    entries: list[Entry] = []
+    if faults:
+        table = pa.table({"row": [row for row, _ in faults], "vector_fault": [why for _, why in faults]})
+        stamp = fingerprint("faults", space, faults)
+        entries = [Entry(f"columns/fault-{stamp}.parquet", stamp, n=len(faults), meta={"space": space})]
+        writer.write_table(entries[0].file, table)
+    if tuple(entries) != workspace.entries("columns/fault"):
+        writer.publish({"columns/fault": entries or None})
+
+
+def _notes(counts: dict[str, Any]) -> list[str]:
+    """What a person should know of an embedding pass, a sentence each."""
+    notes = []
+    if counts.get("n_faults"):
+        notes.append(f"{counts['n_faults']:,} images have no usable vector; column vector_fault says why")
+    if counts.get("n_unmatched"):
+        notes.append(f"{counts['n_unmatched']:,} of the given vectors belong to no image here")
+    return notes
 
 
 def is_current(writer: Writer, config: Config, *, model: str | None) -> bool:
@@ -86,27 +129,37 @@ def is_current(writer: Writer, config: Config, *, model: str | None) -> bool:
     if model is not None and model.startswith("vectors:"):
         stamp = _own_stamp(writer, model)
         entries = writer.workspace.entries(f"vectors/{embed.space_name(model)}")
-        return bool(entries) and entries[0].fingerprint == stamp and is_current(writer, config, model=None)
-    return not any(True for _ in _jobs(writer, config, model=model, pixels=True))
+        is_made = bool(entries) and entries[0].fingerprint == stamp and writer.workspace.has_files(entries[0])
+        return is_made and is_current(writer, config, model=None)
+    return not any(True for _ in _jobs(writer, config, model=model))
 
 
-def _jobs(writer: Writer, config: Config, *, model: str | None, pixels: bool) -> Iterator[_Job]:
+def _jobs(writer: Writer, config: Config, *, model: str | None) -> Iterator[_Job]:
     workspace = writer.workspace
     decode = config.decode.model_dump()
-    have_pixels = {entry.part: entry.fingerprint for entry in workspace.entries("columns/pixels")}
+    thumbs = {entry.part for entry in workspace.entries("thumbs") if workspace.has_files(entry)}
+    have_pixels = {
+        entry.part: entry.fingerprint
+        for entry in workspace.entries("columns/pixels")
+        if workspace.has_files(entry) and entry.part in thumbs
+    }
     have_vectors: dict[int | None, str] = {}
     model_stamp: str | None = None
     if model is not None:
-        have_vectors = {
-            entry.part: entry.fingerprint for entry in workspace.entries(f"vectors/{embed.space_name(model)}")
-        }
+        stored = workspace.entries(f"vectors/{embed.space_name(model)}")
+        have_vectors = {entry.part: entry.fingerprint for entry in stored if workspace.has_files(entry)}
         model_stamp = embed.fingerprint(model)
     for entry in workspace.entries("samples"):
         pixel_stamp = fingerprint("pixels", VERSION, identity(entry), decode)
         vector_stamp = fingerprint(
-            "vectors", VERSION, identity(entry), [decode["mode"], decode["margin"]], model_stamp, config.embed.n_tags
+            "vectors",
+            VERSION,
+            identity(entry),
+            {key: decode[key] for key in DECIDES_PIXELS},
+            model_stamp,
+            config.embed.n_tags,
         )
-        wants_pixels = pixels and have_pixels.get(entry.part) != pixel_stamp
+        wants_pixels = have_pixels.get(entry.part) != pixel_stamp
         wants_vectors = model is not None and have_vectors.get(entry.part) != vector_stamp
         if wants_pixels or wants_vectors:
             yield _Job(entry, pixel_stamp if wants_pixels else None, model if wants_vectors else None, vector_stamp)
@@ -123,12 +176,16 @@ class _Offset:
 
 
 def _stage(
-    folder: Path, samples: Sequence[tuple[int, Sample]], config: Config, job: _Job, progress: _Offset
+    folder: Path,
+    samples: Sequence[tuple[int, Sample]],
+    config: Config,
+    job: _Job,
+    size: int,
+    progress: _Offset,
 ) -> list[Path]:
     """Read what is not staged yet; returns the batches in order."""
     import pyarrow.feather as feather
 
-    size = BATCH_CHUNKS * max(loader.CHUNK, config.embed.batch)  # whole chunks: a resumed run cuts them alike
     paths = [folder / f"{at:05d}.arrow" for at in range(-(-len(samples) // size))]
     at = next((i for i, path in enumerate(paths) if not path.exists()), len(paths))
     before = at * size
@@ -220,7 +277,7 @@ def _assemble(writer: Writer, job: _Job, staged: Sequence[Path], config: Config)
     """Turn the staged batches of one part into its files, and publish them."""
     part = job.entry.part or 0
     workspace = writer.workspace
-    changes: dict[str, list[Entry]] = {}
+    changes: dict[str, Sequence[Entry] | None] = {}
 
     def replaced(key: str, entry: Entry) -> None:
         others = [old for old in workspace.entries(key) if old.part != part]
@@ -242,7 +299,9 @@ def _assemble(writer: Writer, job: _Job, staged: Sequence[Path], config: Config)
         if config.embed.n_tags and embed.describe(job.model).has_tags:
             file = f"columns/tags/{part:05d}-{space}-{job.vectors}.parquet"
             _stream(writer, file, staged, ["row", "tag_ids", "tag_scores"])
-            replaced("columns/tags", Entry(file, job.vectors, part=part, n=job.entry.n, meta={"space": space}))
+            replaced(f"tags/{space}", Entry(file, job.vectors, part=part, n=job.entry.n, meta={"space": space}))
+        else:
+            changes[f"tags/{space}"] = None
     writer.publish(changes)
 
 
@@ -324,7 +383,9 @@ def _own_vectors(writer: Writer, config: Config, model: str) -> dict[str, Any]:
     workspace = writer.workspace
     space = embed.space_name(model)
     ids, vectors = embed.read_vectors(model.removeprefix("vectors:"))
-    rows = _match(workspace.table("samples", ["row", "uri"]), ids)
+    with Catalog(workspace) as catalog:
+        present = catalog.table(["row", "uri"], where="status = 'present'")
+    rows = _match(present, workspace.n_rows, ids)
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     good = (rows >= 0) & np.isfinite(lengths) & (lengths > UNIT)
     if not good.any():
@@ -348,15 +409,14 @@ def _own_vectors(writer: Writer, config: Config, model: str) -> dict[str, Any]:
     return {"space": space, "n_vectors": len(kept), "n_faults": len(faults), "n_unmatched": int((rows < 0).sum())}
 
 
-def _match(samples: pa.Table, ids: Sequence[int | str]) -> IntArray:
-    """Row of each id, -1 where none matches."""
-    uris = samples["uri"].to_pylist()
+def _match(present: pa.Table, n_rows: int, ids: Sequence[int | str]) -> IntArray:
+    """Row of each id, -1 where none matches: row numbers, else uris, paths or unambiguous file names."""
     if all(isinstance(i, int | np.integer) for i in ids):
         numbers = np.asarray(ids, np.int64)
-        return np.where((numbers >= 0) & (numbers < len(uris)), numbers, -1)
-    by_uri = {uri: row for row, uri in enumerate(uris)}
+        return np.where((numbers >= 0) & (numbers < n_rows), numbers, -1)
+    by_uri = dict(zip(present["uri"].to_pylist(), present["row"].to_pylist(), strict=True))
     by_name: dict[str, int] = {}
-    for row, uri in enumerate(uris):
+    for uri, row in by_uri.items():
         name = uri.rsplit("/", 1)[-1]
         by_name[name] = -1 if name in by_name else row  # two files of one name: only their full uri decides
     found = []
@@ -374,15 +434,16 @@ def check_any(writer: Writer, space: str) -> None:
         DataError: no image of the workspace could be embedded; it counts the reasons.
     """
     workspace = writer.workspace
-    if sum(entry.n for entry in workspace.entries(f"vectors/{space}")):
+    with Catalog(workspace) as catalog:
+        present = catalog.table(["row", "reason"], where="status = 'present'")
+    vectors = [np.load(workspace.path / str(entry.meta["rows"])) for entry in workspace.entries(f"vectors/{space}")]
+    if vectors and np.isin(np.concatenate(vectors), present["row"].to_numpy()).any():
         return
-    reasons = (
-        [r for r in workspace.column("pixels", ["reason"])["reason"].to_pylist() if r]
-        if workspace.entries("columns/pixels")
-        else []
-    )
-    counted = ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons)))
+    if present.num_rows == 0:
+        raise DataError(f"all {workspace.n_rows} images of {workspace.path} are gone; restore them or add a source")
+    reasons = Counter(reason for reason in present["reason"].to_pylist() if reason)
+    counted = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
     raise DataError(
-        f"none of {workspace.n_rows} images could be read ({counted or 'no reason known'}); "
+        f"none of {present.num_rows} images could be read ({counted or 'no reason known'}); "
         f"`curator info -w {workspace.path}` names them"
     )

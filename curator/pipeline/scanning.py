@@ -9,6 +9,7 @@ gone is marked as removed; it is never dropped.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from curator import sources
 from curator.catalog import RESERVED
 from curator.config import Config
 from curator.data import Progress, Sample, Scalar
-from curator.errors import NothingToRead, UnreadableImage
+from curator.errors import NothingToRead, UnreadableImage, UsageError
 from curator.quality import digest
 from curator.workspace import PART_ROWS, Entry, Workspace, Writer, fingerprint
 
@@ -39,9 +40,10 @@ class _Known:
     samples: list[Sample] = field(default_factory=list)  # by row
     status: list[str] = field(default_factory=list)  # by row
     modified: list[float] = field(default_factory=list)  # by row, as last seen
-    digests: dict[int, str] = field(default_factory=dict)  # content digest of decoded rows
+    digests: dict[int, str | None] = field(default_factory=dict)  # content of decoded rows; None where that failed
     files: dict[str, tuple[int, float]] = field(default_factory=dict)  # size and time of each container as last seen
-    changed_parts: set[int] = field(default_factory=set)  # first row of parts whose metadata changed
+    reasons: dict[int, str] = field(default_factory=dict)  # why a row could not be decoded
+    changed: set[int] = field(default_factory=set)  # rows whose labels, split or metadata changed
     seen: set[int] = field(default_factory=set)
 
 
@@ -59,30 +61,37 @@ def scan(writer: Writer, wanted: Sequence[str], config: Config, progress: Progre
         UnreadableSource: a source cannot be read at all.
     """
     workspace = writer.workspace
-    all_sources = list(dict.fromkeys([*workspace.snapshot.sources, *(_absolute(source) for source in wanted)]))
+    named = [_absolute(source) for source in wanted]
+    all_sources = list(dict.fromkeys([*workspace.snapshot.sources, *named]))
     if not all_sources:
         raise NothingToRead(f"no source given and {workspace.path} has none; name a folder, video or table to read")
+    gone = [source for source in all_sources if source not in named and _is_gone(source)]
+    there = [source for source in all_sources if source not in gone]
     known = _load(workspace)
-    asked = {**config.sources.model_dump(), "sidecar": _stamp(config.sources.metadata)}
+    tables = [file for file in (config.sources.metadata, *there) if file and sources.is_table(file)]
+    asked = {**config.sources.model_dump(), "tables": {file: _stamp(file) for file in tables}}
     same_options = workspace.snapshot.config.get("_sources_asked") == asked
 
     def is_known(file: str, size_bytes: int, modified: float) -> bool:
         return same_options and known.files.get(file) == (size_bytes, modified)
 
-    found = sources.scan(all_sources, _options(config), known=is_known, progress=progress)
     fresh: list[Sample] = []
-    for sample in found:
-        row = known.by_uri.get(sample.uri)
-        if row is None:
+    n_replaced = 0
+    report = sources.ScanReport()
+    if there:
+        found = sources.scan(there, _options(config), known=is_known, progress=progress)
+        for sample in found:
+            row = known.by_uri.get(sample.uri)
+            if row is not None and _same_content(sample, row, known):
+                _keep(sample, row, known)
+                continue
+            if row is not None:
+                known.status[row] = REPLACED
+                n_replaced += 1
             fresh.append(sample)
-        elif _same_content(sample, row, known):
-            _keep(sample, row, known)
-        else:
-            known.status[row] = REPLACED
-            fresh.append(sample)
-    report = found.report
+        report = found.report
     sampled = {sample.file for sample in fresh} | {known.samples[row].file for row in known.seen}
-    counts: dict[str, Any] = _mark_missing(known, report.files_seen, sampled)
+    n_removed = _mark_missing(known, report.files_seen, sampled)
     if not known.samples and not fresh:
         skipped = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(report.skipped.items()))
         raise NothingToRead(
@@ -90,15 +99,16 @@ def scan(writer: Writer, wanted: Sequence[str], config: Config, progress: Progre
             + (f" (skipped: {skipped})" if skipped else "")
             + "; name a folder with images, a video, a table with a uri column or a tar"
         )
-    _publish(writer, known, fresh, all_sources, {**config.model_dump(), "_sources_asked": asked})
-    counts |= {
+    _publish(writer, known, fresh, all_sources, {**workspace.snapshot.config, "_sources_asked": asked})
+    return {
         "n_found": len(fresh) + sum(status == PRESENT for status in known.status),
         "n_new": len(fresh),
+        "n_removed": n_removed,
+        "n_replaced": n_replaced,
         "n_skipped": sum(report.skipped.values()),
         "skipped": dict(report.skipped),
-        "notes": list(report.notes),
+        "notes": [*(f"{source} is gone; its images are marked as removed" for source in gone), *report.notes],
     }
-    return counts
 
 
 def samples_of(workspace: Workspace, entry: Entry) -> list[tuple[int, Sample]]:
@@ -114,14 +124,22 @@ def identity(entry: Entry) -> str:
 
 
 def _absolute(source: str) -> str:
+    if not source.strip():
+        raise UsageError("a source is empty; name a folder, image, video, table, tar or URL")
     return source if "://" in source else str(Path(source).absolute())
 
 
-def _stamp(file: str | None) -> list[Any]:
-    if file is None:
+def _is_gone(source: str) -> bool:
+    """Whether a local source is not there any more; a remote store that does not answer is an error instead."""
+    return "://" not in source and not Path(source).exists()
+
+
+def _stamp(file: str) -> list[Any]:
+    """Size and time of a table, by which an edit is noticed."""
+    try:
+        return list(sources.size_and_time(file))
+    except OSError:
         return []
-    path = Path(file)
-    return [path.stat().st_size, path.stat().st_mtime] if path.exists() else [file]
 
 
 def _options(config: Config) -> sources.ScanOptions:
@@ -154,25 +172,40 @@ def _load(workspace: Workspace) -> _Known:
         ):
             known.status[row], known.modified[row] = status, modified
     if workspace.entries("columns/pixels"):
-        pixels = workspace.column("pixels", ["row", "digest"])
+        pixels = workspace.column("pixels", ["row", "digest", "reason"])
         known.digests = dict(zip(pixels["row"].to_pylist(), pixels["digest"].to_pylist(), strict=True))
+        faults = pixels.filter(pixels["reason"].is_valid())
+        known.reasons = dict(zip(faults["row"].to_pylist(), faults["reason"].to_pylist(), strict=True))
     for row, sample in enumerate(known.samples):
         if known.status[row] == PRESENT:
             known.files[sample.file] = (sample.size_bytes, known.modified[row])
+    for row in known.reasons:
+        if _may_read_better_now(known.samples[row], row, known):
+            known.files.pop(known.samples[row].file, None)
     return known
+
+
+def _may_read_better_now(sample: Sample, row: int, known: _Known) -> bool:
+    """Whether a row failed for a reason that lay outside its file and has gone since."""
+    reason = known.reasons.get(row)
+    if reason == "missing":
+        return sample.size_bytes > 0
+    return reason == "permission" and "://" not in sample.file and os.access(sample.file, os.R_OK)
 
 
 def _same_content(sample: Sample, row: int, known: _Known) -> bool:
     old = known.samples[row]
-    if (sample.size_bytes, sample.reason) != (old.size_bytes, old.reason):
+    if (sample.size_bytes, sample.reason) != (old.size_bytes, old.reason) or _may_read_better_now(sample, row, known):
         return False
     if sample.modified == known.modified[row]:
         return True
     if sample.kind == "frame":
         return sample.file_digest == old.file_digest
-    stored = known.digests.get(row)
-    if stored is None:  # never decoded: whatever is there now will be read
+    if row not in known.digests:  # never decoded: whatever is there now will be read
         return True
+    stored = known.digests[row]
+    if stored is None:  # could not be decoded, and has been written since
+        return False
     try:
         return digest(sources.read_bytes(sample)) == stored
     except UnreadableImage:
@@ -186,7 +219,7 @@ def _keep(sample: Sample, row: int, known: _Known) -> None:
     old = known.samples[row]
     if (sample.split, sample.labels, _text(sample)) != (old.split, old.labels, _text(old)):
         known.samples[row] = sample
-        known.changed_parts.add(row)
+        known.changed.add(row)
 
 
 def _text(sample: Sample) -> dict[str, str]:
@@ -201,19 +234,18 @@ def _text(sample: Sample) -> dict[str, str]:
     return out
 
 
-def _mark_missing(known: _Known, files_seen: Iterable[str], sampled: set[str]) -> dict[str, Any]:
+def _mark_missing(known: _Known, files_seen: Iterable[str], sampled: set[str]) -> int:
+    """Mark rows whose file is gone, or that their file does not hold any more; returns how many are gone."""
     seen_files = set(files_seen)
-    n_removed = n_replaced = 0
+    n_removed = 0
     for row, sample in enumerate(known.samples):
-        if known.status[row] == REPLACED:
-            n_replaced += 1
-        elif row not in known.seen and known.status[row] == PRESENT:
+        if row not in known.seen and known.status[row] == PRESENT:
             if sample.file not in seen_files and sample.file not in sampled:
                 known.status[row] = REMOVED
                 n_removed += 1
             elif sample.file in sampled:  # the file was looked at anew and this row is not in it any more
                 known.status[row] = UNSAMPLED
-    return {"n_removed": n_removed, "n_replaced": n_replaced}
+    return n_removed
 
 
 def _publish(
@@ -223,7 +255,7 @@ def _publish(
     entries = list(workspace.entries("samples"))
     for at, entry in enumerate(entries):
         first = int(entry.meta["first"])
-        if any(first <= row < first + entry.n for row in known.changed_parts):
+        if any(first <= row < first + entry.n for row in known.changed):
             entries[at] = _write_part(writer, first, known.samples[first : first + entry.n], at)
     first = len(known.samples)
     for start in range(0, len(fresh), PART_ROWS):
@@ -295,9 +327,19 @@ def _table(first: int, part: Sequence[Sample]) -> pa.Table:
         "message": pa.array([s.message or None for s in part], pa.string()),
     }
     for name in sorted({key for sample in part for key in sample.metadata}):
-        shown = f"meta_{name}" if name.lower() in RESERVED else name
-        columns[shown] = _metadata_array([sample.metadata.get(name) for sample in part])
+        columns[_column_of(name)] = _metadata_array([sample.metadata.get(name) for sample in part])
     return pa.table(columns)
+
+
+def _column_of(name: str) -> str:
+    """Column that holds a metadata value; names of our own columns get a prefix."""
+    return f"meta_{name}" if name.lower() in RESERVED else name
+
+
+def _name_of(column: str) -> str:
+    """The inverse of `_column_of`."""
+    own = column.removeprefix("meta_")
+    return own if own.lower() in RESERVED else column
 
 
 def _metadata_array(values: list[Scalar]) -> pa.Array:
@@ -315,7 +357,7 @@ def samples_from(table: pa.Table) -> Iterable[tuple[int, Sample]]:
     """Rows of a sample table as samples."""
     plain = set(IDENTITY) | {"modified", "split", "labels", "message"}
     extra = [name for name in table.column_names if name not in plain]
-    names = {name: name.removeprefix("meta_") if name.removeprefix("meta_") in RESERVED else name for name in extra}
+    names = {name: _name_of(name) for name in extra}
     for record in table.to_pylist():
         metadata = {names[name]: record[name] for name in extra if record[name] is not None}
         yield (

@@ -18,7 +18,7 @@ from curator import evidence, selection
 from curator.catalog import Catalog
 from curator.config import Config, Quality
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
-from curator.errors import BadConfig, BadSelection, UnknownColumn
+from curator.errors import BadConfig, BadSelection, StageMissing, UnknownColumn
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
 from curator.workspace import Entry, Workspace, Writer, fingerprint
 
@@ -44,6 +44,7 @@ class Pool:
     n_near_duplicates: int
     n_low_quality: int
     n_filtered_out: int
+    n_preselected: int  # among the kept
 
 
 def select(writer: Writer, config: Config, progress: Progress) -> Counts:
@@ -85,12 +86,13 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         "quotas": _quota_table(request, outcome), "n_readable": len(embeddings),
         "n_candidates": int(pool.candidates.sum()),
         "n_near_duplicates": pool.n_near_duplicates, "n_low_quality": pool.n_low_quality,
-        "n_filtered_out": pool.n_filtered_out, "n_preselected": len(pool.preselected),
+        "n_filtered_out": pool.n_filtered_out, "n_preselected": pool.n_preselected,
     }  # fmt: skip
     _write(writer, asked.name, embeddings.rows[picked], outcome.picks, reasons, meta)
     return {
         "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
-        "n_trimmed": len(trimmed), "method": asked.method, "verdict": verdict, "unmet": list(outcome.unmet),
+        "n_trimmed": len(trimmed), "method": asked.method, **({"where": asked.where} if asked.where else {}),
+        "verdict": verdict, "unmet": list(outcome.unmet),
     }  # fmt: skip
 
 
@@ -131,25 +133,39 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
     """Sort every readable image into candidate, labelled already, or left out for a reason."""
     asked, rows = config.select, embeddings.rows
     table = rows_table(workspace, rows, ["duplicate", *QUALITY_COLUMNS])
-    left = np.ones(len(rows), bool)
-    preselected = _preselected(workspace, embeddings, asked.preselected)
-    left[preselected] = False
+    duplicate = np.asarray(table["duplicate"].to_pylist(), dtype=object)
+    space = workspace.entries("columns/neardup")[0].meta["space"]
+    if space != embeddings.space or any(kind is None for kind in duplicate):
+        raise StageMissing(
+            f"near-duplicates of {workspace.path} were decided over other images than there are now; "
+            f"run `curator neardups -w {workspace.path}`"
+        )
+    is_copy = np.zeros(len(rows), bool) if asked.near_duplicates else duplicate != "kept"
+    is_low = np.zeros(len(rows), bool) if asked.low_quality else low_quality(table, config.quality)
+    is_outside = np.zeros(len(rows), bool)
+    if asked.where:
+        with Catalog(workspace) as catalog:
+            is_outside = ~np.isin(rows, catalog.rows_where(asked.where))
+    preselected = _preselected(workspace, embeddings, config)
+    is_given = np.zeros(len(rows), bool)
+    is_given[preselected] = True
+    left = ~is_copy
 
     def leave_out(mask: BoolArray) -> int:
         n = int((left & mask).sum())
         left[mask] = False
         return n
 
-    n_filtered_out = 0
-    if asked.where:
-        with Catalog(workspace) as catalog:
-            n_filtered_out = leave_out(~np.isin(rows, catalog.rows_where(asked.where)))
-    duplicate = np.asarray(table["duplicate"].to_pylist(), dtype=object)
-    low = np.zeros(len(rows), bool) if asked.low_quality else low_quality(table, config.quality)
-    to_cover = left & ~low
-    n_near = 0 if asked.near_duplicates else leave_out((duplicate == "near") | (duplicate == "exact"))
-    n_low = leave_out(low)
-    return Pool(left, to_cover, preselected, n_near, n_low, n_filtered_out)
+    n_given, n_outside, n_low = leave_out(is_given), leave_out(is_outside), leave_out(is_low)
+    return Pool(
+        candidates=left,
+        to_cover=~(is_given | is_outside | is_low),
+        preselected=preselected,
+        n_near_duplicates=int(is_copy.sum()),
+        n_low_quality=n_low,
+        n_filtered_out=n_outside,
+        n_preselected=n_given,
+    )
 
 
 def low_quality(table: Any, limits: Quality) -> BoolArray:
@@ -183,29 +199,29 @@ def preselected_stamp(workspace: Workspace, config: Config) -> list[Any]:
     return [path.stat().st_mtime, path.stat().st_size] if path.is_file() else []
 
 
-def _preselected(workspace: Workspace, embeddings: Embeddings, asked: str | None) -> IntArray:
-    """Positions of the rows that are labelled already."""
+def _preselected(workspace: Workspace, embeddings: Embeddings, config: Config) -> IntArray:
+    """Positions of the rows that are labelled already, increasing."""
+    asked = config.select.preselected
     if asked is None:
         return np.empty(0, np.int64)
     if asked == "labelled":
-        rows = _rows_where(workspace, "len(labels) > 0")
+        with Catalog(workspace) as catalog:
+            rows = catalog.rows_where("len(labels) > 0")
     elif asked.startswith("column:"):
         name = asked.partition(":")[2]
         with Catalog(workspace) as catalog:
-            table = catalog.table(["row", name])
+            table = catalog.table(list(dict.fromkeys(["row", name])))
         kept = [row for row, value in zip(table["row"].to_pylist(), table[name].to_pylist(), strict=True) if value]
         rows = np.asarray(kept, np.int64)
     elif asked.startswith("selection:"):
-        rows = workspace.selection(asked.partition(":")[2]).rows
+        name = asked.partition(":")[2]
+        if name == config.select.name:
+            raise BadConfig(f"select.preselected: {asked!r} is the selection to be made; give one of them another name")
+        rows = workspace.selection(name).rows
     else:
         rows = _rows_from_file(workspace, Path(asked))
     positions = embeddings.positions_of(np.unique(rows))
     return positions[positions >= 0]
-
-
-def _rows_where(workspace: Workspace, predicate: str) -> IntArray:
-    with Catalog(workspace) as catalog:
-        return catalog.rows_where(predicate)
 
 
 def _rows_from_file(workspace: Workspace, path: Path) -> IntArray:
@@ -222,7 +238,7 @@ def _rows_from_file(workspace: Workspace, path: Path) -> IntArray:
     for line in lines:
         if line in by_uri:
             rows.append(by_uri[line])
-        elif line.isdigit():
+        elif line.isascii() and line.isdecimal():
             rows.append(workspace.check_row(int(line)))
         else:
             raise BadConfig(f"select.preselected: {line!r} in {path} is no uri and no row of {workspace.path}")
@@ -308,7 +324,7 @@ def _write(
         "nearest": picks.nearest.astype(np.float32),
         "reason": list(reasons),
     })  # fmt: skip
-    stamp = fingerprint("selection", rows.tolist(), [float(gain) for gain in picks.gains], list(reasons))
+    stamp = fingerprint("selection", *(table[name].to_pylist() for name in table.column_names))
     entry = Entry(f"selections/{name}-{stamp}.parquet", stamp, n=len(rows), meta=meta)
     writer.write_table(entry.file, table)
     writer.publish({f"selections/{name}": [entry]})

@@ -15,11 +15,18 @@ from typing import Any, Literal
 from curator import embed
 from curator.config import Config
 from curator.data import Progress
-from curator.errors import StageMissing
+from curator.errors import CuratorError, StageMissing
 from curator.pipeline import derive, reading, selecting, summary
 from curator.workspace import StageRecord, Workspace, Writer, fingerprint
 
 logger = logging.getLogger("curator")
+
+SECTIONS = {
+    "ingest": ("sources", "decode"), "embed": ("decode", "embed"), "index": ("embed", "index"),
+    "neardups": ("neardups",), "cluster": ("cluster",), "map": ("map",),
+    "select": ("select", "quality"), "report": ("report",),
+}  # fmt: skip
+"""Sections of the configuration that a stage puts into effect, and so into the workspace."""
 
 Counts = dict[str, Any]
 State = Literal["current", "stale", "missing"]
@@ -35,7 +42,7 @@ class Stage:
     reads: tuple[str, ...]  # stages whose results it uses where they are there
     inputs: Callable[[Workspace, Config], list[Any]]  # what its result depends on, as plain values
     work: Callable[[Writer, Config, Progress], Counts]
-    is_there: Callable[[Workspace], bool] = lambda workspace: True  # its result was not deleted by hand
+    makes: Callable[[Config], str]  # key of the files it makes; they may have been deleted by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +100,17 @@ def _map_inputs(workspace: Workspace, config: Config) -> list[Any]:
     return [_stage_stamp(workspace, "index"), _space(config), config.map.model_dump(), config.seed]
 
 
+def _names_columns(config: Config) -> bool:
+    """Whether the selection may depend on any column, the map's too."""
+    asked = config.select
+    return bool(asked.where or asked.per_group or (asked.preselected or "").startswith("column:"))
+
+
 def _select_inputs(workspace: Workspace, config: Config) -> list[Any]:
     return [
-        _stage_stamp(workspace, "index", "neardups", "cluster"), _stamps(workspace, "samples", "columns/pixels"),
-        config.select.model_dump(), config.quality.model_dump(), config.seed, config.report.n_random,
+        _stage_stamp(workspace, "index", "neardups", "cluster", *(["map"] if _names_columns(config) else [])),
+        _stamps(workspace, "samples", "columns/pixels"),
+        config.select.model_dump(), _space(config), config.quality.model_dump(), config.seed, config.report.n_random,
         selecting.preselected_stamp(workspace, config),
     ]  # fmt: skip
 
@@ -104,27 +118,29 @@ def _select_inputs(workspace: Workspace, config: Config) -> list[Any]:
 def _report_inputs(workspace: Workspace, config: Config) -> list[Any]:
     return [
         _stage_stamp(workspace, *(name for name in STAGES if name != "report")), config.model_dump(),
-        list(workspace.snapshot.sources), _stamps(workspace, "samples", "selections/selection"), _statuses(workspace),
+        list(workspace.snapshot.sources), _stamps(workspace, "samples"), _statuses(workspace),
     ]  # fmt: skip
 
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("index", 1, "embed", ("embed",), _index_inputs, derive.index_),
-        Stage("neardups", 1, "index", ("index",), _neardups_inputs, derive.neardups),
-        Stage("cluster", 1, "index", ("index", "neardups"), _cluster_inputs, derive.cluster),
-        Stage("map", 1, "index", ("index",), _map_inputs, derive.map_),
-        Stage("select", 1, "neardups", ("neardups", "cluster"), _select_inputs, selecting.select),
+        Stage("index", 1, "embed", ("embed",), _index_inputs, derive.index_, lambda c: f"index/{_space(c)}"),
+        Stage("neardups", 1, "index", ("index",), _neardups_inputs, derive.neardups, lambda c: "columns/neardup"),
         Stage(
-            "report",
-            1,
-            "ingest",
-            ("map", "select"),
-            _report_inputs,
-            summary.report,
-            lambda workspace: (workspace.path / "report" / "index.html").exists(),
+            "cluster", 1, "index", ("index", "neardups"), _cluster_inputs, derive.cluster, lambda c: "columns/cluster"
         ),
+        Stage("map", 1, "index", ("index",), _map_inputs, derive.map_, lambda c: "columns/map"),
+        Stage(
+            "select",
+            1,
+            "neardups",
+            ("neardups", "cluster"),
+            _select_inputs,
+            selecting.select,
+            lambda c: f"selections/{c.select.name}",
+        ),
+        Stage("report", 1, "ingest", ("map", "select"), _report_inputs, summary.report, lambda c: "report"),
     )
 }
 """Every stage after ingest and embed, in the order they run."""
@@ -144,18 +160,27 @@ def run_stage(writer: Writer, stage: Stage, config: Config, progress: Progress) 
         )
     stamp = fingerprint(stage.name, stage.version, stage.inputs(workspace, config))
     old = workspace.snapshot.stages.get(stage.name)
-    if old is not None and old.fingerprint == stamp and stage.is_there(workspace):
+    if old is not None and old.fingerprint == stamp and _is_there(workspace, stage.makes(config)):
         return StageResult(stage.name, True, 0.0, dict(old.counts))
     started = time.perf_counter()
     counts = stage.work(writer, config, progress)
     return finish(writer, stage.name, stamp, config, counts, time.perf_counter() - started)
 
 
+def _is_there(workspace: Workspace, key: str) -> bool:
+    """Whether the files a stage made were not deleted by hand."""
+    if key == "report":
+        return all((workspace.path / "report" / name).exists() for name in ("index.html", "report.json"))
+    entries = workspace.entries(key)
+    return bool(entries) and all(workspace.has_files(entry) for entry in entries)
+
+
 def finish(writer: Writer, name: str, stamp: str, config: Config, counts: Counts, seconds: float) -> StageResult:
     """Publish a stage's record, log it and append it to the runs."""
-    kept = {key: writer.workspace.snapshot.config.get(key) for key in ("_sources_asked",)}
+    used = {section: config.model_dump()[section] for section in (*SECTIONS[name], "seed", "workers", "threads")}
     writer.publish(
-        stages={name: StageRecord(stamp, time.time(), seconds, counts)}, config={**config.model_dump(), **kept}
+        stages={name: StageRecord(stamp, time.time(), seconds, counts)},
+        config={**writer.workspace.snapshot.config, **used},  # a setting that fails its stage is not remembered
     )
     writer.log_run({
         "stage": name, "fingerprint": stamp, "seconds": round(seconds, 3), "finished": time.time(), "counts": counts,
@@ -175,16 +200,19 @@ def states(workspace: Workspace, config: Config) -> dict[str, State]:
     if not has_rows:
         return dict.fromkeys(["ingest", "embed", *STAGES], "missing")
     out["ingest"] = "current" if reading.is_current(writer, config, model=None) else "stale"
+    out["embed"] = "missing"
     if "embed" in workspace.snapshot.stages and workspace.entries(f"vectors/{_space(config)}"):
-        out["embed"] = "current" if reading.is_current(writer, config, model=model) else "stale"
-    else:
-        out["embed"] = "missing"
+        try:
+            out["embed"] = "current" if reading.is_current(writer, config, model=model) else "stale"
+        except CuratorError:  # the model's file is gone: what it gave is there, and cannot be made again
+            out["embed"] = "stale"
     for stage in STAGES.values():
         record = workspace.snapshot.stages.get(stage.name)
         stamp = fingerprint(stage.name, stage.version, stage.inputs(workspace, config))
         if record is None:
             out[stage.name] = "missing"
         else:
-            is_current = record.fingerprint == stamp and all(out[name] != "stale" for name in stage.reads)
+            is_made = record.fingerprint == stamp and _is_there(workspace, stage.makes(config))
+            is_current = is_made and all(out[name] != "stale" for name in stage.reads)
             out[stage.name] = "current" if is_current else "stale"
     return out

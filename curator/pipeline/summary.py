@@ -64,7 +64,7 @@ def report(writer: Writer, config: Config, progress: Progress) -> Counts:
     thumbnails = workspace.thumbnails(page.rows_shown(found))
     path = page.write(found, thumbnails, workspace.path / "report")
     progress("report", 2, 2)
-    return {"path": str(path), "n_thumbnails": len(thumbnails)}
+    return {"file": path.relative_to(workspace.path).as_posix(), "n_thumbnails": len(thumbnails)}
 
 
 def collect(workspace: Workspace, config: Config) -> page.Report:
@@ -212,7 +212,8 @@ def _space(workspace: Workspace, config: Config) -> numbers.Space | None:
     entries = workspace.entries(f"vectors/{name}")
     if not entries:
         return None
-    return numbers.Space(config.embed.model, name, int(entries[0].meta["dim"]), sum(entry.n for entry in entries))
+    dim = max(int(entry.meta["dim"]) for entry in entries)
+    return numbers.Space(config.embed.model, name, dim, sum(entry.n for entry in entries))
 
 
 def _graph(workspace: Workspace, config: Config) -> numbers.Graph | None:
@@ -431,4 +432,8 @@ def _savings(table: pa.Table, funnel: numbers.Funnel, config: Config, seconds: f
 def _timings(workspace: Workspace) -> tuple[numbers.Timing, ...]:
     order = ("ingest", "embed", "index", "neardups", "cluster", "map", "select")
     stages = workspace.snapshot.stages
-    return tuple(numbers.Timing(name, stages[name].seconds, workspace.n_rows) for name in order if name in stages)
+    return tuple(
+        numbers.Timing(name, stages[name].seconds, stages[name].counts.get("n_read", stages[name].counts.get("n")))
+        for name in order
+        if name in stages
+    )

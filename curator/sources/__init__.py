@@ -19,9 +19,9 @@ a path, `file://`, `memory://` and `s3://` behave alike.
 
 from __future__ import annotations
 
-from curator.sources.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
+from curator.sources.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_table, is_video
 from curator.sources.options import ScanOptions, ScanReport
-from curator.sources.reading import local_path, read_bytes
+from curator.sources.reading import local_path, read_bytes, size_and_time
 from curator.sources.scanning import Known, Scan, scan
 
 __all__ = [
@@ -31,8 +31,10 @@ __all__ = [
     "Scan",
     "ScanOptions",
     "ScanReport",
+    "is_table",
     "is_video",
     "local_path",
     "read_bytes",
     "scan",
+    "size_and_time",
 ]

@@ -34,3 +34,8 @@ def is_image(path: str) -> bool:
 def is_video(path: str) -> bool:
     """True when the suffix is that of a video."""
     return suffix_of(path) in VIDEO_SUFFIXES
+
+
+def is_table(path: str) -> bool:
+    """True when the suffix is that of a table."""
+    return suffix_of(path) in TABLE_SUFFIXES

@@ -50,6 +50,17 @@ def read_bytes(sample: Sample, *, max_bytes: int | None = None) -> bytes:
     return data
 
 
+def size_and_time(file: str) -> tuple[int, float]:
+    """Bytes and modification time of a file or URL.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    place = place_of(file)
+    found = place.store.look(place.path)
+    return found.size_bytes, found.modified
+
+
 def local_path(sample: Sample) -> str:
     """A path that other libraries can open: the file itself, or a copy of a remote one in the temporary folder.
 

@@ -83,6 +83,8 @@ def read_table(place: Place, *, name_column: str | None) -> Table:
                 columns, notes = _read_csv(handle, file, suffix, name_column), ()
             else:
                 columns, notes = _read_lines(handle, file), ()
+    except UnicodeDecodeError as error:
+        raise UnreadableSource(f"table {file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:
         raise UnreadableSource(
             f"table {file} cannot be read ({fault_of(error)[1]}); expected a readable file"
