@@ -10,7 +10,6 @@ an operating-system lock that dies with its process.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ from curator.data import Embeddings, IntArray, Neighbors, Selection
 from curator.disk import atomic_write, put_bytes, told
 from curator.errors import (
     DamagedWorkspace,
-    NewerFormat,
     NotAWorkspace,
     StageMissing,
     UnknownColumn,
@@ -39,99 +37,16 @@ from curator.errors import (
     UnknownSpace,
     WorkspaceLocked,
 )
+from curator.snapshot import Entry, Snapshot, StageRecord, files_of
 from curator.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
 PART_ROWS = 65_536
 MANIFEST = "workspace.json"
 KEPT_FOR_READERS_S = 3600.0  # files of older snapshots stay this long, for readers that still hold one
 FOLDERS = ("samples", "columns", "vectors", "index", "selections", "thumbs")
-
-
-def fingerprint(*parts: Any) -> str:
-    """16 hex digits that change when any of the plain values in `parts` changes."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One current file of a snapshot."""
-
-    file: str  # relative to the workspace, POSIX
-    fingerprint: str
-    part: int | None = None
-    n: int = 0  # rows in the file
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """The last run of a stage."""
-
-    fingerprint: str
-    finished: float  # seconds since 1970
-    seconds: float
-    counts: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is current: files by key, stages, and how they were asked for."""
-
-    sequence: int = 0
-    entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
-    stages: Mapping[str, StageRecord] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """The manifest's text."""
-        body = {
-            "format": FORMAT,
-            "curator": __version__,
-            "sequence": self.sequence,
-            "sources": list(self.sources),
-            "config": dict(self.config),
-            "stages": {name: _plain(record) for name, record in sorted(self.stages.items())},
-            "entries": {key: [_plain(entry) for entry in entries] for key, entries in sorted(self.entries.items())},
-        }
-        return json.dumps(body, indent=1, ensure_ascii=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, path: Path) -> Snapshot:
-        """Read a manifest.
-
-        Raises:
-            DamagedWorkspace: the text is not a manifest.
-            NewerFormat: written by a newer version.
-        """
-        try:
-            body = json.loads(text)
-            found = int(body["format"])
-            if found > FORMAT:
-                raise NewerFormat(
-                    f"{path.parent} has format {found}, this Curator {__version__} reads up to {FORMAT}; "
-                    "upgrade Curator"
-                )
-            return cls(
-                sequence=body["sequence"],
-                entries={key: tuple(Entry(**entry) for entry in entries) for key, entries in body["entries"].items()},
-                stages={name: StageRecord(**record) for name, record in body["stages"].items()},
-                sources=tuple(body["sources"]),
-                config=body["config"],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedWorkspace(
-                f"{path} is not a Curator manifest ({type(error).__name__}: {error}); restore it or start a new one"
-            ) from error
-
-
-def _plain(value: Entry | StageRecord) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 class Workspace:
@@ -421,7 +336,7 @@ class Writer:
         )
         text = snapshot.to_json().encode()
         atomic_write(self.workspace.path / MANIFEST, lambda file: put_bytes(file, text))
-        for file in _files_of(old) - _files_of(snapshot):  # from now on only older readers need it: see `clean`
+        for file in files_of(old) - files_of(snapshot):  # from now on only older readers need it: see `clean`
             with suppress(OSError):
                 os.utime(self.workspace.path / file)
         self.workspace.snapshot = snapshot
@@ -460,7 +375,7 @@ class Writer:
 
     def clean(self, *, kept_s: float = KEPT_FOR_READERS_S) -> int:
         """Remove temporary files of dead writers and files no snapshot of the last `kept_s` seconds names."""
-        current = _files_of(self.workspace.snapshot)
+        current = files_of(self.workspace.snapshot)
         removed, now = 0, time.time()
         for folder in FOLDERS:
             for path in (self.workspace.path / folder).rglob("*"):
@@ -475,13 +390,6 @@ class Writer:
                 with suppress(OSError):
                     path.unlink()
         return removed
-
-
-def _files_of(snapshot: Snapshot) -> set[str]:
-    """Every file a snapshot names."""
-    entries = [entry for entries in snapshot.entries.values() for entry in entries]
-    beside = {str(entry.meta[key]) for entry in entries for key in ("rows", "faiss") if entry.meta.get(key)}
-    return {entry.file for entry in entries} | beside
 
 
 def open_workspace(path: Path | str) -> Workspace:

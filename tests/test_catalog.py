@@ -11,7 +11,8 @@ import pytest
 
 from curator.catalog import SAMPLE_COLUMNS, Catalog
 from curator.errors import BadFilter, DamagedWorkspace, UnknownColumn
-from curator.workspace import Entry, Workspace, create_workspace
+from curator.snapshot import Entry
+from curator.workspace import Workspace, create_workspace
 
 
 @pytest.fixture

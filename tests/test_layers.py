@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "version", "errors", "data",
     "images", "quality", "index", "neardups", "cluster", "projection", "selection", "evidence",
-    "config", "disk", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report", "pipeline",
+    "config", "disk", "snapshot", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report",
+    "pipeline",
     "searching", "handoff", "doctor", "cli",
 ]  # fmt: skip
 PURE = ORDER[: ORDER.index("config")]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curator import disk
+from curator import disk, snapshot
 from curator import workspace as ws
 from curator.errors import (
     CannotWrite,
@@ -37,10 +37,10 @@ def place(tmp_path: Path) -> ws.Workspace:
 
 def put_column(place: ws.Workspace, values: list[int], *, name: str = "pixels") -> None:
     with place.writing("test") as writer:
-        stamp = ws.fingerprint(values)
+        stamp = snapshot.fingerprint(values)
         file = f"columns/{name}-{stamp}.parquet"
         writer.write_table(file, pa.table({"row": list(range(len(values))), "value": values}))
-        writer.publish({f"columns/{name}": [ws.Entry(file, stamp, n=len(values))]})
+        writer.publish({f"columns/{name}": [snapshot.Entry(file, stamp, n=len(values))]})
 
 
 def put_vectors(place: ws.Workspace, space: str, vectors: np.ndarray, rows: list[int]) -> None:
@@ -48,7 +48,7 @@ def put_vectors(place: ws.Workspace, space: str, vectors: np.ndarray, rows: list
         writer.write_array(f"vectors/{space}/0.npy", vectors.astype(np.float16))
         writer.write_array(f"vectors/{space}/0.rows.npy", np.asarray(rows, np.int64))
         meta = {"rows": f"vectors/{space}/0.rows.npy", "dim": vectors.shape[1], "model": "colour"}
-        writer.publish({f"vectors/{space}": [ws.Entry(f"vectors/{space}/0.npy", "f", n=len(rows), meta=meta)]})
+        writer.publish({f"vectors/{space}": [snapshot.Entry(f"vectors/{space}/0.npy", "f", n=len(rows), meta=meta)]})
 
 
 def test_a_new_workspace_is_empty_and_opens_again(place: ws.Workspace) -> None:
@@ -60,7 +60,7 @@ def test_a_manifest_survives_the_round_trip(place: ws.Workspace) -> None:
     put_column(place, [1, 2])
     with place.writing("test") as writer:
         writer.publish(
-            stages={"index": ws.StageRecord("f", 1.0, 2.0, {"n": 3})}, sources=["a b", "ü"], config={"seed": 1}
+            stages={"index": snapshot.StageRecord("f", 1.0, 2.0, {"n": 3})}, sources=["a b", "ü"], config={"seed": 1}
         )
     again = ws.open_workspace(place.path)
     assert again.snapshot == place.snapshot
@@ -233,7 +233,7 @@ def test_embeddings_are_unit_float32_and_leave_out_removed_rows(place: ws.Worksp
             {"row": list(range(6)), "status": ["present", "removed", *["present"] * 4], "modified": [0.0] * 6}
         )
         writer.write_table("columns/p.parquet", table)
-        writer.publish({"columns/presence": [ws.Entry("columns/p.parquet", "f", n=6)]})
+        writer.publish({"columns/presence": [snapshot.Entry("columns/p.parquet", "f", n=6)]})
     got = place.embeddings("a")
     assert got.rows.tolist() == [0, 2, 5]
     assert got.vectors.dtype == np.float32
@@ -271,8 +271,10 @@ def test_what_is_missing_is_named(place: ws.Workspace, tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(place: ws.Workspace) -> None:
     path = place.path / ws.MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": ws.FORMAT + 1}))
-    with pytest.raises(NewerFormat, match=rf"has format {ws.FORMAT + 1}, this Curator .* reads up to {ws.FORMAT}"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": snapshot.FORMAT + 1}))
+    with pytest.raises(
+        NewerFormat, match=rf"has format {snapshot.FORMAT + 1}, this Curator .* reads up to {snapshot.FORMAT}"
+    ):
         ws.open_workspace(place.path)
 
 
@@ -291,9 +293,9 @@ def test_damage_is_named_and_not_a_traceback_of_a_library(place: ws.Workspace) -
 
 
 def test_a_fingerprint_changes_with_any_part_and_with_nothing_else() -> None:
-    assert ws.fingerprint("a", {"x": 1, "y": 2}) == ws.fingerprint("a", {"y": 2, "x": 1})
-    assert ws.fingerprint("a", {"x": 1}) != ws.fingerprint("a", {"x": 2})
-    assert ws.fingerprint(["a", "b"]) != ws.fingerprint(["ab"])
+    assert snapshot.fingerprint("a", {"x": 1, "y": 2}) == snapshot.fingerprint("a", {"y": 2, "x": 1})
+    assert snapshot.fingerprint("a", {"x": 1}) != snapshot.fingerprint("a", {"x": 2})
+    assert snapshot.fingerprint(["a", "b"]) != snapshot.fingerprint(["ab"])
 
 
 def test_a_workspace_whose_first_run_died_early_can_be_created_again(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from curator.errors import StageMissing
 from curator.pipeline import reading, scanning
 from curator.pipeline.stages import STAGES, StageResult, finish, run_stage, states
 from curator.pipeline.verifying import Verification, verify
-from curator.workspace import Workspace, Writer, create_workspace, fingerprint, open_workspace
+from curator.snapshot import fingerprint
+from curator.workspace import Workspace, Writer, create_workspace, open_workspace
 
 __all__ = ["NAMES", "Run", "StageResult", "Verification", "run", "run_one", "states", "stored_config", "verify"]
 

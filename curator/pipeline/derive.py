@@ -21,7 +21,8 @@ from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors,
 from curator.disk import put_bytes
 from curator.errors import StageMissing, UnknownColumn, UsageError
 from curator.pipeline.reading import check_any
-from curator.workspace import Entry, Workspace, Writer, fingerprint
+from curator.snapshot import Entry, fingerprint
+from curator.workspace import Workspace, Writer
 
 if TYPE_CHECKING:
     import pyarrow as pa

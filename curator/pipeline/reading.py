@@ -24,7 +24,8 @@ from curator.disk import atomic_write
 from curator.errors import BadEmbeddings, DataError
 from curator.pipeline.scanning import identity, samples_of
 from curator.quality import measure
-from curator.workspace import Entry, Writer, fingerprint
+from curator.snapshot import Entry, fingerprint
+from curator.workspace import Writer
 
 if TYPE_CHECKING:
     import pyarrow as pa

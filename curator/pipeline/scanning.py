@@ -23,7 +23,8 @@ from curator.config import Config
 from curator.data import Progress, Sample, Scalar
 from curator.errors import NothingToRead, UnreadableImage, UsageError
 from curator.quality import digest
-from curator.workspace import PART_ROWS, Entry, Workspace, Writer, fingerprint
+from curator.snapshot import Entry, fingerprint
+from curator.workspace import PART_ROWS, Workspace, Writer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,7 +20,8 @@ from curator.config import Config, Quality
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
 from curator.errors import BadConfig, BadSelection, StageMissing, UnknownColumn
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
-from curator.workspace import Entry, Workspace, Writer, fingerprint
+from curator.snapshot import Entry, fingerprint
+from curator.workspace import Workspace, Writer
 
 Counts = dict[str, Any]
 

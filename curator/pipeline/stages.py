@@ -17,7 +17,8 @@ from curator.config import Config
 from curator.data import Progress
 from curator.errors import CuratorError, StageMissing
 from curator.pipeline import derive, reading, selecting, summary
-from curator.workspace import StageRecord, Workspace, Writer, fingerprint
+from curator.snapshot import StageRecord, fingerprint
+from curator.workspace import Workspace, Writer
 
 logger = logging.getLogger("curator")
 
