@@ -57,7 +57,7 @@ def read(writer: Writer, config: Config, *, model: str | None, progress: Progres
         model: embed with it in the same pass; None: no embedding.
 
     Returns:
-        Counts: n_read (rows decoded now), n_unreadable, n_faults, space, dim.
+        Counts: n_read (rows decoded now), n_unreadable; with a model also space, n_vectors, n_faults and notes.
     """
     counts: dict[str, Any]
     if model is not None and model.startswith("vectors:"):
