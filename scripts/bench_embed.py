@@ -1,6 +1,6 @@
 """What reading and embedding 1080p JPEGs costs: against decode and forward alone, against a naive loop, and in memory.
 
-    python scripts/bench_embed.py                      # ratios on 600 images, about a minute
+    python scripts/bench_embed.py                      # ratios on 2,000 images, about two minutes
     python scripts/bench_embed.py --memory             # peak memory at 2,000 and at 20,000 images, several minutes
 
 Whole: scan, decode, measures, digest, hash, thumbnail, embedding, and the workspace's files written and published;
@@ -56,7 +56,7 @@ class Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=600, help="JPEGs to read (default 600)")
+    parser.add_argument("--images", type=int, default=2_000, help="JPEGs to read (default %(default)s)")
     parser.add_argument("--model", default=embed.DEFAULT, help="model name (default %(default)s)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: cores)")
     parser.add_argument("--thumbnails", choices=["webp", "jpeg"], default="jpeg", help="format (default jpeg)")
