@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curator import neardups
 from curator.data import FloatArray, IntArray, Neighbors
 from curator.errors import BadEmbeddings, UnknownColumn, UsageError
 from curator.index import knn_graph, normalise
-from curator.neardups import Certificate, Cover, certify, cover, exact_groups, groups, priority
+from curator.neardups import Certificate, Cover, certify, cover, covering, exact_groups, groups, priority
 from tests.vectors import mixture, round_clumps, slow_video
 
 
@@ -100,7 +99,7 @@ def test_a_slow_video_leaves_no_orphan_where_other_rules_leave_a_third(rng: np.r
 def test_a_policy_with_scores_keeps_the_best_first(
     rng: np.random.Generator, policy: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neardups, "LEADER_BLOCK", block)
+    monkeypatch.setattr(covering, "LEADER_BLOCK", block)
     vectors = mixture(rng, 240)
     scores = rng.integers(30, size=240).astype(np.float32)
     sharpness = rng.random(240).astype(np.float32)
@@ -142,7 +141,7 @@ def test_sharper_wins_among_equally_covering(rng: np.random.Generator) -> None:
 def test_groups_much_larger_than_k_are_still_covered_exactly(
     rng: np.random.Generator, k: int, max_pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neardups, "MAX_PAIRS", max_pairs)  # 0: nothing but the short graph may be used
+    monkeypatch.setattr(covering, "MAX_PAIRS", max_pairs)  # 0: nothing but the short graph may be used
     vectors = round_clumps(rng, 400, n_clumps=4, spread=0.2)  # groups of about 100
     result = cover(vectors, knn_graph(vectors, k), 0.9)
     check(vectors, result)
@@ -153,7 +152,7 @@ def test_groups_much_larger_than_k_are_still_covered_exactly(
 def test_a_chain_is_covered_exactly_on_a_short_graph(
     rng: np.random.Generator, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neardups, "MAX_PAIRS", 0)
+    monkeypatch.setattr(covering, "MAX_PAIRS", 0)
     vectors = slow_video(rng, 500, adjacent=0.998)
     check(vectors, cover(vectors, knn_graph(vectors, k), 0.95))
 
@@ -162,7 +161,7 @@ def test_a_chain_is_covered_exactly_on_a_short_graph(
 def test_a_graph_that_lies_changes_nothing_about_the_guarantee(
     rng: np.random.Generator, all_pairs_up_to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neardups, "ALL_PAIRS_UP_TO", all_pairs_up_to)
+    monkeypatch.setattr(covering, "ALL_PAIRS_UP_TO", all_pairs_up_to)
     vectors = mixture(rng, 300)
     noise = Neighbors(rng.integers(300, size=(300, 5)), np.full((300, 5), 0.99, np.float32), recall=0.5)
     check(vectors, cover(vectors, noise, 0.9))
@@ -176,8 +175,8 @@ def test_an_inexact_graph_is_completed_where_that_is_affordable(rng: np.random.G
 
 
 def test_a_thousand_equal_frames_keep_one(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neardups, "MAX_PAIRS", 1_000)
-    monkeypatch.setattr(neardups, "LEADER_BLOCK", 128)
+    monkeypatch.setattr(covering, "MAX_PAIRS", 1_000)
+    monkeypatch.setattr(covering, "LEADER_BLOCK", 128)
     vectors = np.repeat(round_clumps(rng, 1), 1_000, axis=0)
     result = cover(vectors, knn_graph(vectors, 8), 0.95)
     assert result.kept.sum() == 1
@@ -214,7 +213,7 @@ def test_the_certificate_of_any_cover_holds(
     forced = rng.random(n) < forced_share
     scores = rng.random(n).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neardups, "MAX_PAIRS", max_pairs)
+        patch.setattr(covering, "MAX_PAIRS", max_pairs)
         result = cover(vectors, graph, threshold, policy=policy, scores=scores, forced=forced)
     found = certify(vectors, result)
     assert found.holds, found.faults()

@@ -141,6 +141,10 @@ class PairJoin:
         position[best.left], similarity[best.left] = best.right, best.similarity
         return position[left], similarity[left]
 
+    def between(self, left: IntArray, right: IntArray, *, progress: Progress = no_progress) -> Pairs:
+        """Pairs of a position in `left` and one in `right`; the two share no position."""
+        return _concatenate(list(self._blocks(left, right, lambda pairs: pairs, triangle=False, progress=progress)))
+
     def _expected_pairs(self, at: IntArray) -> float:
         """Rough number of pairs among `at`, from a sample of them."""
         few, many = at[:: -(-len(at) // 256) or 1], at[:: -(-len(at) // 2_048) or 1]

@@ -1,4 +1,4 @@
-"""From vectors to columns: neighbour graph, near-duplicates, clusters and map.
+"""From vectors to columns: neighbour graph, clusters and map.
 
 Each function reads what earlier stages published, calls one pure module and
 writes a column file; the stage table decides when it runs.
@@ -14,12 +14,11 @@ import numpy as np
 
 from curator import cluster as clustering
 from curator import embed, index, projection
-from curator import neardups as duplicates
 from curator.catalog import Catalog
 from curator.config import Config, Hdbscan
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
 from curator.disk import put_bytes
-from curator.errors import StageMissing, UnknownColumn, UsageError
+from curator.errors import StageMissing, UnknownColumn
 from curator.pipeline.reading import check_any
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Workspace, Writer
@@ -33,11 +32,6 @@ if TYPE_CHECKING:
 def threads(config: Config) -> int:
     """Threads of one heavy computation: as configured, else one per core this process may use."""
     return config.threads or len(os.sched_getaffinity(0))
-
-
-def threshold(config: Config) -> float:
-    """Near-duplicate threshold: as configured, else the model's plain default."""
-    return config.neardups.threshold or embed.describe(config.embed.model).threshold
 
 
 def index_spec(config: Config) -> index.IndexSpec:
@@ -83,46 +77,6 @@ def index_(writer: Writer, config: Config, progress: Progress) -> Counts:
     entry = Entry(f"{stem}.neighbors.npz", stamp, n=len(embeddings), meta=meta)
     writer.publish({f"index/{space}": [entry]})
     return {"n": len(embeddings), "kind": searcher.kind, "k": graph.k, "recall": round(graph.recall, 4)}
-
-
-def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
-    """Remove exact and near-duplicates so that every removed row names its nearest kept one."""
-    workspace = writer.workspace
-    embeddings, graph = vectors_and_graph(workspace, config)
-    policy = config.neardups.keep
-    column = [policy.partition(":")[2]] if ":" in policy else []
-    _check_keep_column(workspace, column)
-    table = rows_table(workspace, embeddings.rows, ["digest", "sharpness", "size_px", "labels", *column])
-    columns = {name: floats(table, name) for name in ("sharpness", "size_px", *column)}
-    columns["labelled"] = np.asarray([bool(labels) for labels in table["labels"].to_pylist()], np.float32)
-    result = duplicates.cover(
-        embeddings.vectors,
-        graph,
-        threshold(config),
-        policy=policy,
-        scores=duplicates.priority(policy, columns),
-        sharpness=columns["sharpness"],
-        digest_groups=duplicates.exact_groups(table["digest"].to_pylist()),
-        threads=threads(config),
-        progress=progress,
-    )
-    certificate = duplicates.certify(embeddings.vectors, result, threads=threads(config))
-    kinds = np.where(result.kept, "kept", np.where(result.exact, "exact", "near"))
-    decided = {
-        "row": embeddings.rows,
-        "duplicate": kinds.tolist(),
-        "representative": embeddings.rows[result.representative],
-        "similarity": result.similarity.astype(np.float32),
-    }
-    meta = {"space": embeddings.space, "threshold": result.threshold, "certificate": certificate.to_dict()}
-    write_column(writer, "neardup", decided, meta)
-    return {
-        "n_kept": int(result.kept.sum()),
-        "n_exact": int((result.exact & ~result.kept).sum()),
-        "n_near": int((~result.exact & ~result.kept).sum()),
-        "threshold": round(result.threshold, 4),
-        "orphans": certificate.orphans,
-    }
 
 
 def cluster(writer: Writer, config: Config, progress: Progress) -> Counts:
@@ -250,15 +204,6 @@ def _low_dim(
         embeddings.vectors, graph, n_dims=n_dims, seed=config.seed, n_neighbors=config.map.neighbors, min_dist=0.0,
         epochs=config.map.epochs, sample_up_to=config.map.sample_up_to, threads=threads(config), progress=progress,
     )  # fmt: skip
-
-
-def _check_keep_column(workspace: Workspace, names: list[str]) -> None:
-    """Refuse a keep policy by a column that comes after near-duplicates."""
-    with Catalog(workspace) as catalog:
-        origins = {column.name: column.origin for column in catalog.columns()}
-    for name in names:
-        if origins.get(name) in ("neardup", "cluster", "map"):
-            raise UsageError(f"neardups.keep: column {name!r} is made from near-duplicates; choose another column")
 
 
 def _kept(workspace: Workspace, embeddings: Embeddings) -> BoolArray | None:

@@ -17,9 +17,10 @@ import numpy as np
 from curator import evidence, selection
 from curator.catalog import Catalog
 from curator.config import Config, Quality
-from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
+from curator.data import BoolArray, Embeddings, IntArray, Neighbors, Progress
 from curator.errors import BadConfig, BadSelection, StageMissing, UnknownColumn
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
+from curator.pipeline.evidencing import evidence_of
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Workspace, Writer
 
@@ -78,7 +79,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
     picked = outcome.picks.positions  # (k,)
-    curve, verdict = _evidence(workspace, embeddings, picked, pool, config, progress)
+    curve, verdict = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
         "is_better": evidence.is_better(curve),
@@ -253,45 +254,6 @@ def _groups(workspace: Workspace, rows: IntArray, column: str | None) -> list[st
     if any(isinstance(value, list | dict) for value in values):
         raise UnknownColumn(f"column {column!r} holds lists; quotas need one value per image, e.g. cluster or label")
     return [None if value is None else str(value) for value in values]
-
-
-def _evidence(
-    workspace: Workspace, embeddings: Embeddings, picked: IntArray, pool: Pool, config: Config, progress: Progress
-) -> tuple[evidence.Curve, str]:
-    """Coverage beside random and every-nth of all readable images, and what it says in words.
-
-    A group of near-duplicates counts once: a still camera's thousand equal frames are one thing to
-    cover. What counting every image says stands in the verdict too, since it may say otherwise.
-    """
-
-    def curve(weights: FloatArray | None) -> evidence.Curve:
-        return evidence.coverage_curve(
-            embeddings.vectors,
-            picked,
-            rng=np.random.default_rng(config.seed),
-            n_random=config.report.n_random,
-            preselected=pool.preselected if len(pool.preselected) else None,
-            weights=weights,
-            progress=progress,
-        )
-
-    kept = _is_kept(workspace, embeddings.rows)
-    once = curve(kept.astype(np.float32))
-    verdict = evidence.verdict(once)
-    if not kept.all():
-        every = evidence.verdict(curve(None))
-        verdict = f"Near-duplicates counted once: {_lower(verdict)} Every image counted: {_lower(every)}"
-    return once, verdict
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
-def _is_kept(workspace: Workspace, rows: IntArray) -> BoolArray:
-    """(n,) whether an image is no near-duplicate of a kept one."""
-    kinds = rows_table(workspace, rows, ["duplicate"])["duplicate"].to_pylist()
-    return np.asarray([kind == "kept" for kind in kinds], bool)
 
 
 def _quotas(asked: Literal["equal", "proportional"] | dict[str, int]) -> selection.Quotas:

@@ -16,7 +16,7 @@ from curator import embed
 from curator.config import Config
 from curator.data import Progress
 from curator.errors import CuratorError, StageMissing
-from curator.pipeline import derive, reading, selecting, summary
+from curator.pipeline import deduplicating, derive, reading, selecting, summary
 from curator.snapshot import StageRecord, fingerprint
 from curator.workspace import Workspace, Writer
 
@@ -86,7 +86,7 @@ def _neardups_inputs(workspace: Workspace, config: Config) -> list[Any]:
     labels = _stamps(workspace, "samples") if config.neardups.keep == "labelled" or ":" in config.neardups.keep else []
     return [
         _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/pixels"), labels,
-        config.neardups.model_dump(), derive.threshold(config),
+        config.neardups.model_dump(), deduplicating.threshold(config),
     ]  # fmt: skip
 
 
@@ -127,7 +127,9 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("index", 1, "embed", ("embed",), _index_inputs, derive.index_, lambda c: f"index/{_space(c)}"),
-        Stage("neardups", 1, "index", ("index",), _neardups_inputs, derive.neardups, lambda c: "columns/neardup"),
+        Stage(
+            "neardups", 1, "index", ("index",), _neardups_inputs, deduplicating.neardups, lambda c: "columns/neardup"
+        ),
         Stage(
             "cluster", 1, "index", ("index", "neardups"), _cluster_inputs, derive.cluster, lambda c: "columns/cluster"
         ),

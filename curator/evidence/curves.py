@@ -1,9 +1,4 @@
-"""Evidence that a selection is worth more than chance.
-
-Knows vectors and orderings; knows nothing of how an ordering was made. The
-controls are random draws and every-nth at the same budget: every-nth is strong
-where files are sorted by scene, so it always stands beside random.
-"""
+"""Coverage along the budget, beside random draws and every-nth of the same budget."""
 
 from __future__ import annotations
 

@@ -1,28 +1,20 @@
-"""Near-duplicates: which images to keep so that every removed one has a kept one close by.
-
-Knows unit vectors, a neighbour graph and a cosine threshold; knows nothing of files or models. A
-greedy cover, not connected components or a running maximum: those chain along slow video and
-remove images that nothing kept resembles. What `cover` promises, `certify` recomputes from the vectors.
-"""
+"""The greedy cover: keep few, and for each removed one say which kept one it is closest to."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Neighbors, Progress, no_progress
-from curator.errors import BadEmbeddings, UnknownColumn, UsageError
-from curator.index import TOLERANCE, PairJoin, Pairs, exact_search, pair_similarity, reaches
+from curator.errors import BadEmbeddings, UsageError
+from curator.index import PairJoin, Pairs, pair_similarity, reaches
 from curator.index.exact import check_unit
 from curator.index.pairs import best_of_each
 
-POLICIES = ("coverage", "sharpest", "first", "largest", "labelled")
 ALL_PAIRS_UP_TO = 300_000  # vectors up to which comparing all with all is minutes on one core
 MAX_PAIRS = 10_000_000  # pairs held at once: some 500 MB; 4,500 equal frames already make so many
-STATED = 1e-3  # what a stored similarity may be off; float16 rounds by half of this
 LEADER_BLOCK = 2_048  # vectors decided together; their pairs among themselves are at most 2 million
 
 
@@ -45,78 +37,6 @@ class Cover:
 
     def __len__(self) -> int:
         return len(self.kept)
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What holds of a cover, recomputed from the vectors alone."""
-
-    n: int
-    kept: int
-    removed: int
-    exact: int  # removed as copies of the same bytes
-    near: int  # removed as near-duplicates
-    orphans: int  # removed without any kept one at or above the threshold
-    worst_similarity: float  # of a removed one to its representative; 1.0 where none is removed
-    mean_similarity: float
-    kept_pairs_above: int  # pairs of kept ones at or above the threshold, those of two forced ones left out
-    forced_pairs_above: int  # pairs of two forced ones at or above the threshold: allowed, counted
-    wrong_representatives: int  # not kept, or not the nearest kept
-    wrong_similarities: int  # stated similarity differs from the recomputed one
-    threshold: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether the cover keeps its promise."""
-        return not self.faults()
-
-    def faults(self) -> tuple[str, ...]:
-        """One sentence for each broken promise; none where all hold."""
-        found = (
-            (self.orphans, f"removed without a kept one at cosine {self.threshold:g} or above"),
-            (self.kept_pairs_above, f"kept pairs at cosine {self.threshold:g} or above"),
-            (self.wrong_representatives, "representatives that are not the nearest kept"),
-            (self.wrong_similarities, "similarities that differ from the vectors'"),
-        )
-        return tuple(f"{count} {what}" for count, what in found if count)
-
-    def to_dict(self) -> dict[str, int | float | bool]:
-        """All figures by name, and whether the promise holds."""
-        return {**asdict(self), "holds": self.holds}
-
-
-def exact_groups(digests: Sequence[str | None]) -> IntArray:
-    """For each position, the first one with the same digest; itself where unique or without a digest."""
-    first: dict[str, int] = {}
-    return np.array(
-        [i if digest is None else first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64
-    )
-
-
-def priority(policy: str, columns: Mapping[str, FloatArray]) -> FloatArray | None:
-    """The scores a keep policy orders by, higher kept first; none where it needs no column.
-
-    Args:
-        policy: coverage, first, sharpest (column sharpness), largest (size_px), labelled (labelled:
-            1 or 0), max:COLUMN or min:COLUMN.
-        columns: numeric columns by name, (n,) each. What is not a number comes last.
-
-    Raises:
-        UsageError: no such policy.
-        UnknownColumn: the policy's column is not among `columns`.
-    """
-    if policy in ("coverage", "first"):
-        return None
-    named = {"sharpest": "sharpness", "largest": "size_px", "labelled": "labelled"}
-    direction, _, column = ("max", ":", named[policy]) if policy in named else policy.partition(":")
-    if direction not in ("max", "min") or not column:
-        raise UsageError(f"no keep policy {policy!r}; expected {', '.join(POLICIES)}, max:COLUMN or min:COLUMN")
-    if column not in columns:
-        raise UnknownColumn(
-            f"keep policy {policy!r} needs the numeric column {column!r}; there are {', '.join(sorted(columns))}"
-        )
-    scores = np.asarray(columns[column], dtype=np.float32)
-    return np.nan_to_num(scores if direction == "max" else -scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def cover(
@@ -184,57 +104,6 @@ def cover(
         kept = _lead(join, _by_rank(orphans, rank), kept, progress=progress)
         nearest, similarity = _nearest_kept(join, kept, None, progress=progress)
     return Cover(kept, nearest, similarity, ~alive & ~kept, threshold, forced)
-
-
-def certify(
-    vectors: FloatArray, cover: Cover, *, threads: int | None = None, progress: Progress = no_progress
-) -> Certificate:
-    """Recompute from the vectors what a cover claims; trusts nothing it says but who is kept.
-
-    Every kept pair and every removed one with every kept one is compared, whatever the graph was.
-
-    Args:
-        vectors: (n, d) float32 of length 1, those the cover was made from.
-
-    Raises:
-        BadEmbeddings: another number of vectors than the cover has.
-    """
-    vectors = check_unit(vectors)
-    n = len(vectors)
-    if len(cover) != n:
-        raise BadEmbeddings(f"the cover has {len(cover)} positions, there are {n} vectors; make the cover again")
-    join = PairJoin(vectors, cover.threshold, threads=threads)
-    kept, removed = np.flatnonzero(cover.kept), np.flatnonzero(~cover.kept)
-    forced = np.zeros(n, np.bool_) if cover.forced is None else cover.forced & cover.kept
-    n_pairs, n_forced_pairs = join.count_within(kept, forced, progress=progress)
-    nearest, best = join.nearest(removed, kept, progress=progress)
-    orphans = np.flatnonzero(nearest < 0)
-    if len(orphans) and len(kept):
-        best[orphans] = exact_search(vectors[orphans], vectors[kept], 1, threads=threads)[1][:, 0]
-
-    stated = cover.representative[removed]
-    exists = (stated >= 0) & (stated < n)
-    similarity = np.full(len(removed), -1.0, np.float32)  # to the representative it states
-    similarity[exists] = pair_similarity(vectors, removed[exists], stated[exists])
-    right = exists & cover.kept[np.where(exists, stated, 0)] & (similarity >= best - TOLERANCE)
-    truth = np.ones(n, np.float32)
-    truth[removed] = similarity
-    n_exact = int((cover.exact & ~cover.kept).sum())
-    return Certificate(
-        n=n,
-        kept=len(kept),
-        removed=len(removed),
-        exact=n_exact,
-        near=len(removed) - n_exact,
-        orphans=len(orphans),
-        worst_similarity=float(similarity.min(initial=1.0)),
-        mean_similarity=float(similarity.mean()) if len(removed) else 1.0,
-        kept_pairs_above=n_pairs - n_forced_pairs,
-        forced_pairs_above=n_forced_pairs,
-        wrong_representatives=int((~right).sum() + (cover.representative[kept] != kept).sum()),
-        wrong_similarities=int((~(np.abs(cover.similarity - truth) <= STATED)).sum()),  # also catches NaN
-        threshold=cover.threshold,
-    )
 
 
 def groups(cover: Cover) -> list[tuple[int, IntArray]]:
