@@ -17,6 +17,7 @@ from curator.errors import BadEmbeddings, UsageError
 from curator.index import (
     IndexSpec,
     PairJoin,
+    best,
     build,
     exact,
     exact_search,
@@ -93,7 +94,7 @@ def test_numpy_and_torch_find_what_brute_force_finds_across_blocks(rng: np.rando
     expected, expected_similarity = brute_force(queries, vectors, k)
     for positions, similarity in (
         exact.search_numpy(queries, vectors, k),
-        exact.in_order(*exact.search_torch(queries, vectors, k, device="cpu")),
+        best.in_order(*exact.search_torch(queries, vectors, k, device="cpu")),
     ):
         np.testing.assert_array_equal(positions, expected)
         np.testing.assert_allclose(similarity, expected_similarity, atol=1e-6)
@@ -139,7 +140,7 @@ def test_exact_search_takes_arrays_that_cannot_be_written(rng: np.random.Generat
     vectors.flags.writeable = False
     expected = brute_force(vectors, vectors, 3)[0]
     np.testing.assert_array_equal(exact_search(vectors, vectors, 3)[0], expected)
-    np.testing.assert_array_equal(exact.in_order(*exact.search_torch(vectors, vectors, 3, device="cpu"))[0], expected)
+    np.testing.assert_array_equal(best.in_order(*exact.search_torch(vectors, vectors, 3, device="cpu"))[0], expected)
 
 
 def test_queries_of_another_dimension_are_refused(rng: np.random.Generator) -> None:
@@ -175,7 +176,7 @@ def test_progress_ends_at_the_number_of_queries(rng: np.random.Generator) -> Non
 def test_top_k_is_a_stable_sort_cut_at_k(n_rows: int, n_columns: int, k: int, levels: int, seed: int) -> None:
     scores = np.random.default_rng(seed).integers(levels, size=(n_rows, n_columns)).astype(np.float32)  # many ties
     k = min(k, n_columns)
-    columns, values = exact.top_k(scores, k)
+    columns, values = best.top_k(scores, k)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))

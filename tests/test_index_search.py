@@ -115,11 +115,11 @@ def test_exact_when_asked_whatever_the_size(rng: np.random.Generator, wanted: di
 
 
 @pytest.mark.usefixtures("without_faiss")
-def test_without_faiss_a_large_graph_is_exact(rng: np.random.Generator) -> None:
-    vectors = unit(rng, 500)
-    found = knn_graph(vectors, 5, IndexSpec(flat_up_to=10))
-    assert found.recall == 1.0
-    np.testing.assert_array_equal(found.positions, true_graph(vectors, 5)[0])
+def test_without_faiss_a_large_graph_is_made_by_lists_as_well(rng: np.random.Generator) -> None:
+    vectors = clumps(rng, 1_000)
+    found = knn_graph(vectors, 5, IndexSpec(flat_up_to=10, min_recall=0.9))
+    assert found.recall >= 0.9
+    assert measure_recall(found.similarity, true_graph(vectors, 5)[1]) >= 0.88
 
 
 # --- the search index ---------------------------------------------------------------------------

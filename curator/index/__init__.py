@@ -6,7 +6,9 @@ search is widened until exact search takes over. Works without faiss: numpy, or 
 """
 
 from curator.index.ann import SearchIndex, build
+from curator.index.approximate import PairRecall, approximate_pairs
 from curator.index.exact import exact_search, measure_recall, normalise
+from curator.index.extend import extend_graph
 from curator.index.graph import knn_graph
 from curator.index.pairs import TOLERANCE, PairJoin, Pairs, pair_similarity, reaches
 from curator.index.spec import Device, IndexSpec, Kind
@@ -17,10 +19,13 @@ __all__ = [
     "IndexSpec",
     "Kind",
     "PairJoin",
+    "PairRecall",
     "Pairs",
     "SearchIndex",
+    "approximate_pairs",
     "build",
     "exact_search",
+    "extend_graph",
     "knn_graph",
     "measure_recall",
     "normalise",

@@ -16,8 +16,10 @@ import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadEmbeddings, UsageError, require
-from curator.index.exact import ALMOST, check_same_space, check_unit, exact_search, in_order, measure_recall
-from curator.index.graph import make_lists, without_self
+from curator.index.best import in_order
+from curator.index.exact import ALMOST, check_same_space, check_unit, exact_search, measure_recall
+from curator.index.graph import without_self
+from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, faiss_threads, find_faiss, limited_threads
 
 MAGIC = b"CURATOR-INDEX-1\n"
@@ -184,7 +186,7 @@ def _widen(index: SearchIndex, flat: SearchIndex) -> SearchIndex:
 
 def _build_ivf(vectors: FloatArray, spec: IndexSpec, *, faiss: ModuleType, progress: Progress) -> tuple[Any, int]:
     n_lists = max(1, int(4 * len(vectors) ** 0.5))
-    lists = make_lists(vectors, min(n_lists, len(vectors) // 8 + 1), seed=spec.seed, faiss=faiss)
+    lists = make_lists(vectors, min(n_lists, len(vectors) // 8 + 1), seed=spec.seed, threads=spec.threads)
     coarse = faiss.IndexFlatIP(vectors.shape[1])
     coarse.add(lists.centres)
     index = faiss.IndexIVFRaBitQ(coarse, vectors.shape[1], len(lists), faiss.METRIC_INNER_PRODUCT)

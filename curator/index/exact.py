@@ -1,6 +1,7 @@
 """Exact search in bounded memory, by whatever the machine has: faiss, torch on CUDA, or numpy.
 
-All three give float32 dot products in the same order: most similar first, equal ones by position.
+Many queries on a CPU go through rough products where the processor makes those fast; they only rule
+out. All give float32 dot products in the same order: most similar first, equal ones by position.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 
 from curator.data import FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadEmbeddings, UsageError
+from curator.index import filtered
+from curator.index.best import in_order, merge, top_k
 from curator.index.spec import Device, find_faiss, limited_threads
 
 BLOCK = 2_048  # rows of a similarity block; 2k x 2k float32 is 16 MB and stays near the cache
@@ -101,11 +104,15 @@ def exact_search(
     if len(queries) == 0 or found == 0:
         return positions, similarity
     backend = choose_backend(device, n_products=len(queries) * vectors.size)
+    is_filtered = backend in ("faiss", "numpy") and filtered.pays(queries, vectors, found)
     with limited_threads(threads):
         step = GPU_BLOCK if backend == "torch" else QUERY_CHUNK  # the vectors travel to the device once per step
         for start in range(0, len(queries), step):
             chunk = slice(start, min(start + step, len(queries)))
-            near = _search(queries[chunk], vectors, found, backend=backend)
+            if is_filtered:
+                near = _search_filtered(queries[chunk], vectors, found, backend=backend, threads=threads)
+            else:
+                near = _search(queries[chunk], vectors, found, backend=backend)
             positions[chunk, :found], similarity[chunk, :found] = in_order(*near)
             progress("search", chunk.stop, len(queries))
     return positions, similarity
@@ -174,43 +181,6 @@ def check_same_space(queries: FloatArray, vectors: FloatArray) -> tuple[FloatArr
     return np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(vectors, np.float32)
 
 
-def in_order(positions: IntArray, similarity: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Each row sorted by similarity, descending, and equal ones by position."""
-    order = np.lexsort((positions, -similarity), axis=1)
-    return np.take_along_axis(positions, order, axis=1), np.take_along_axis(similarity, order, axis=1)
-
-
-def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    """The k best columns of each row, best first, the lowest of equal ones. Needs k <= columns.
-
-    Four times faster than partitioning whole rows: take the maximum of every 16 columns, strided;
-    the k-th largest of those is a floor that k columns reach, and few more do.
-    """
-    n_rows, n_columns = scores.shape
-    n_groups = n_columns // 16
-    if n_groups < 2 * k:
-        keep = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return keep, np.take_along_axis(scores, keep, axis=1)
-    best = scores[:, : 16 * n_groups].reshape(n_rows, 16, n_groups).max(axis=1)  # (r, g)
-    floor = np.partition(best, n_groups - k, axis=1)[:, n_groups - k]  # (r,)
-    return _merge(np.zeros((n_rows, 0), np.int64), np.zeros((n_rows, 0), np.float32), scores, floor, k)
-
-
-def _merge(
-    columns: IntArray, values: FloatArray, scores: FloatArray, floor: FloatArray, k: int
-) -> tuple[IntArray, FloatArray]:
-    """The k best of each row among `values` so far and those `scores` that reach the row's floor."""
-    row, column = np.nonzero(scores >= floor[:, None])
-    count = np.bincount(row, minlength=len(scores))
-    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)  # of a hit within its row
-    more = np.full((len(scores), int(count.max(initial=0))), -np.inf, np.float32)
-    at = np.full(more.shape, -1, np.int64)
-    more[row, place], at[row, place] = scores[row, column], column
-    values, columns = np.hstack([values, more]), np.hstack([columns, at])
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # stable: of equal ones the lowest comes first
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
-
-
 def search_numpy(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
     """Blocked GEMM; each block's best k are merged into the best so far. Needs k <= n."""
     positions = np.empty((len(queries), k), np.int64)
@@ -222,7 +192,7 @@ def search_numpy(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[IntA
         for first in range(BLOCK, len(vectors), BLOCK):
             block = rows @ vectors[first : first + BLOCK].T
             floor = near[:, -1] if near.shape[1] == k else np.full(len(rows), -np.inf, np.float32)
-            at, near = _merge(at - first, near, block, floor, k)
+            at, near = merge(at - first, near, block, floor, k)
             at += first
         positions[start : start + BLOCK], similarity[start : start + BLOCK] = at, near
     return positions, similarity
@@ -244,6 +214,16 @@ def search_torch(queries: FloatArray, vectors: FloatArray, k: int, *, device: st
             best_at[rows] = torch.gather(torch.cat([best_at[rows], at + first], dim=1), 1, keep)
             best[rows] = merged
     return best_at.cpu().numpy(), best.cpu().numpy()
+
+
+def _search_filtered(
+    queries: FloatArray, vectors: FloatArray, k: int, *, backend: Backend, threads: int | None
+) -> tuple[IntArray, FloatArray]:
+    """Through rough products; plainly for the queries to which too many vectors are equally similar."""
+    positions, similarity, left = filtered.search_filtered(queries, vectors, k, threads=threads)
+    if len(left):
+        positions[left], similarity[left] = _search(queries[left], vectors, k, backend=backend)
+    return positions, similarity
 
 
 def _search(queries: FloatArray, vectors: FloatArray, k: int, *, backend: Backend) -> tuple[IntArray, FloatArray]:

@@ -1,23 +1,27 @@
 """The kNN graph: who is nearest to whom, once for the whole set.
 
-Exact up to `IndexSpec.flat_up_to` vectors and wherever a GPU or a missing faiss makes that the
-plain choice; above, list against list.
+Exact up to `IndexSpec.flat_up_to` vectors and wherever a GPU makes that the plain choice; above,
+list against list.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
 from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import UsageError
-from curator.index.exact import ALMOST, BLOCK, check_unit, choose_backend, exact_search, in_order, measure_recall, top_k
-from curator.index.spec import IndexSpec, find_faiss, in_threads, limited_threads
+from curator.index.best import top_k
+from curator.index.exact import ALMOST, check_unit, choose_backend, exact_search, measure_recall
+from curator.index.lists import Lists, make_lists
+from curator.index.rough import products, round_up
+from curator.index.spec import IndexSpec, in_threads, limited_threads
 
 MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
-POINTS_PER_LIST = 64  # k-means sees this many vectors per list; more moves the recall by less than 0.01
+SHARE = 1 / 3  # or for this share of what is missing to 1, where that is less
+SPARE = 4  # candidates beyond k where products are rough: the order of the last few may be off by 1e-4
+LARGEST = 2**23  # similarities held at a time: 32 MB, ten times that where all are equal
+SMALLEST = 32  # rows of a product, however long the lists are
+RESCORED = 8  # rows whose candidates are computed again together: their vectors stay in the cache
 
 
 def knn_graph(
@@ -42,12 +46,11 @@ def knn_graph(
     if k < 1:
         raise UsageError(f"k is {k}; a neighbour graph needs at least 1 neighbour per vector")
     vectors = check_unit(vectors)
-    faiss = find_faiss()
     backend = choose_backend(spec.device, n_products=len(vectors) * vectors.size)
-    is_exact = spec.kind == "flat" or len(vectors) <= spec.flat_up_to or backend != "faiss" or spec.min_recall == 1.0
-    if is_exact or faiss is None:
+    on_cpu = backend in ("faiss", "numpy")
+    if spec.kind == "flat" or len(vectors) <= spec.flat_up_to or not on_cpu or spec.min_recall == 1.0:
         return _exact_graph(vectors, k, spec, progress=progress)
-    return _list_graph(vectors, k, spec, faiss=faiss, progress=progress)
+    return _list_graph(vectors, k, spec, progress=progress)
 
 
 def without_self(positions: IntArray, similarity: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
@@ -58,58 +61,23 @@ def without_self(positions: IntArray, similarity: FloatArray, own: IntArray) -> 
     return positions[~drop].reshape(shape), similarity[~drop].reshape(shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """The vectors divided among k-means centres."""
-
-    centres: FloatArray  # (c, d) of length 1
-    of: IntArray  # (n,) list of each vector
-    members: IntArray  # (n,) positions, list after list, ascending within one
-    starts: IntArray  # (c + 1,) where each list begins in `members`
-
-    def __len__(self) -> int:
-        return len(self.centres)
-
-    def positions(self, which: IntArray) -> IntArray:
-        """Positions of the vectors of all lists in `which`."""
-        return np.concatenate([self.members[self.starts[i] : self.starts[i + 1]] for i in which])
-
-
-def make_lists(vectors: FloatArray, n_lists: int, *, seed: int, faiss: ModuleType) -> Lists:
-    """Spherical k-means on a sample, then every vector to its nearest centre."""
-    means = faiss.Kmeans(
-        vectors.shape[1],
-        n_lists,
-        niter=8,
-        spherical=True,
-        seed=seed,
-        max_points_per_centroid=POINTS_PER_LIST,
-        min_points_per_centroid=1,  # faiss would print a warning below 39
-    )
-    means.train(vectors)
-    of = np.empty(len(vectors), np.int64)
-    for start in range(0, len(vectors), 65_536):
-        of[start : start + 65_536] = means.index.search(vectors[start : start + 65_536], 1)[1][:, 0]
-    members = np.argsort(of, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=n_lists))])
-    return Lists(means.centroids, of, members, starts.astype(np.int64))
-
-
 def _exact_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Progress) -> Neighbors:
     near = exact_search(vectors, vectors, k + 1, threads=spec.threads, device=spec.device, progress=progress)
     return Neighbors(*without_self(*near, np.arange(len(vectors))), recall=1.0)
 
 
-def _list_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, faiss: ModuleType, progress: Progress) -> Neighbors:
+def _list_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Progress) -> Neighbors:
     rng = np.random.default_rng(spec.seed)
     with limited_threads(spec.threads):
-        lists = make_lists(vectors, int(2 * len(vectors) ** 0.5), seed=spec.seed, faiss=faiss)
+        lists = make_lists(vectors, int(2 * len(vectors) ** 0.5), seed=spec.seed, threads=spec.threads)
     among = lists.centres @ lists.centres.T  # (c, c)
     np.fill_diagonal(among, np.inf)  # each list is nearest to itself, even beside an equal one
     near = np.argsort(-among, axis=1, kind="stable")  # (c, c)
     drawn = rng.permutation(len(vectors))
-    check, probe = np.sort(drawn[: spec.sample]), np.sort(drawn[spec.sample :][: spec.sample // 2 + 1])
-    width = _width_for(lists, near, probe, _truth(vectors, probe, k, spec)[0], recall=spec.min_recall + MARGIN)
+    check = np.sort(drawn[: spec.sample])
+    probe = np.sort(drawn[spec.sample :][: spec.sample // 2 + 1]) if len(vectors) > spec.sample else check
+    margin = min(MARGIN, SHARE * (1 - spec.min_recall))
+    width = _width_for(lists, near, probe, _truth(vectors, probe, k, spec)[0], recall=spec.min_recall + margin)
     truth = _truth(vectors, check, k, spec)[1]
     while width <= len(lists) // 2:
         positions, similarity = _join_lists(vectors, k, lists, near[:, :width], threads=spec.threads, progress=progress)
@@ -147,18 +115,43 @@ def _join_lists(
 
     def join(i: int) -> int:
         own = lists.positions(near[i, :1])
-        others = lists.positions(near[i])
-        found = min(k + 1, len(others))
-        for start in range(0, len(own), BLOCK):
-            rows = own[start : start + BLOCK]
-            at, scores = top_k(vectors[rows] @ vectors[others].T, found)
-            nearest = without_self(*in_order(others[at], scores), rows)
-            positions[rows, : found - 1], similarity[rows, : found - 1] = nearest
+        others = np.sort(lists.positions(near[i]))  # ascending: of equal candidates the lowest position comes first
+        found = min(k, len(others) - 1)
+        among = vectors[round_up(others) if is_rough else others]  # (c, d), behind the last one repeated
+        step = max(SMALLEST, LARGEST // len(others))  # thousands of copies make one long list
+        for start in range(0, len(own) if found else 0, step):
+            rows = own[start : start + step]
+            scores = product(vectors[round_up(rows) if is_rough else rows], among)[: len(rows)]  # (b, c)
+            scores[:, len(others) :] = -np.inf
+            scores[np.arange(len(rows)), np.searchsorted(others, rows)] = -np.inf
+            spare = min(SPARE, len(others) - 1 - found) if is_rough else None
+            at, score = _best(vectors[rows], among, scores, found, spare=spare)
+            positions[rows, :found], similarity[rows, :found] = others[at], score
         return len(own)
 
     done = 0
     filled = np.flatnonzero(np.diff(lists.starts))
-    for n_points in in_threads(join, filled.tolist(), threads=threads):
-        done += n_points
-        progress("neighbours", done, len(vectors))
+    with products() as (product, is_rough):
+        for n_points in in_threads(join, filled.tolist(), threads=threads):
+            done += n_points
+            progress("neighbours", done, len(vectors))
     return positions, similarity
+
+
+def _best(
+    rows: FloatArray, among: FloatArray, scores: FloatArray, k: int, *, spare: int | None
+) -> tuple[IntArray, FloatArray]:
+    """The k best of `scores` (b, c), best first; where they are rough (`spare` given), k + spare are computed again.
+
+    Returns:
+        columns (b, k), and similarity (b, k) of `rows` (b, d) to those of `among` (c, d).
+    """
+    if spare is None:
+        return top_k(scores, k)
+    at = np.sort(top_k(scores, k + spare)[0], axis=1)  # (b, k + spare)
+    exact = np.empty(at.shape, np.float32)
+    for start in range(0, len(rows), RESCORED):
+        some = slice(start, start + RESCORED)
+        exact[some] = np.matmul(among[at[some]], rows[some, :, None])[:, :, 0]
+    best = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(at, best, axis=1), np.take_along_axis(exact, best, axis=1)

@@ -10,22 +10,29 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
+from curator.index import bf16
+from curator.index.bounds import SLACK, Bound, make_bound
+from curator.index.comparable import Comparable
+from curator.index.regions import TOGETHER, Line, Regions
 from curator.index.spec import in_threads
 
 T = TypeVar("T")
 
 TOLERANCE = 1e-6  # a float32 vector of length 1 has a cosine with itself of 1 give or take 1e-7
-SLACK = 2e-5  # what a float32 GEMM of up to some thousand numbers may be off; decisions inside are made in float64
 STRIPE = 1_024  # rows of one task, and columns of one block
 SLAB = 256  # rows of one GEMM: a 256 x 1,024 result stays in the cache while it is scanned
 DENSE = 0.05  # share of a block above which a full GEMM is cheaper than looking at its candidates one by one
 BATCH = 4_096  # candidates looked at together
-WIDTHS = (16, 24, 32, 48, 64, 96, 128)  # prefix lengths to choose from
+REGIONS_FROM = 4e9  # pairs from which it is tried whom the triangle inequality leaves out
+REGIONS_SHARE = 0.1  # of all vectors, that each side must have for it
+REGIONS_PAY = 0.5  # share of the pairs left below which that is used
+LOOK = 512  # of them gathered at once: two pieces of 512 x 384 float32 stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +74,94 @@ def reaches(similarity: FloatArray, threshold: float) -> BoolArray:
     return verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Positions of which each on the left is compared with each on the right."""
+
+    left: IntArray
+    right: IntArray
+    rank: IntArray | None = None  # (n,) only pairs whose left is before the right in it; none for all
+    is_turned: bool = False  # the caller's left ones stand on the right
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Numbered tasks, each some parts."""
+
+    sizes: list[int]  # positions on the left of each task
+    parts: Callable[[int], Iterator[Part]]
+
+
+class Ration:
+    """Pairs that each position may still have on its left: m near-equal vectors have m * m / 2.
+
+    Whoever has none left is not compared any further, so equal frames by the ten thousand cost little.
+    """
+
+    def __init__(self, n: int, each: int) -> None:
+        self.left = np.full(n, each)  # (n,)
+
+    def portions(self, left: IntArray, right: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """The candidates of those who may have more: first some of each, then the rest of who still may."""
+        if len(left) <= 2 * int(self.left[left].min(initial=0)):  # nobody can run out, which is the rule
+            yield left, right
+            return
+        order = np.argsort(left, kind="stable")
+        left, right = left[order], right[order]
+        starts = np.flatnonzero(np.diff(left, prepend=-1))
+        place = np.arange(len(left)) - np.repeat(starts, np.diff(np.append(starts, len(left))))
+        soon = place < 2 * self.left[left]
+        for chosen in (soon, ~soon):
+            open_ = chosen & (self.left[left] > 0)
+            yield left[open_], right[open_]
+
+    def spend(self, positions: IntArray) -> None:
+        """Take one off for each time a position is named."""
+        np.subtract.at(self.left, positions, 1)
+
+
 class PairJoin:
     """Find pairs at or above a similarity; exact, one preparation for many questions.
 
-    Rotate by PCA and keep m coordinates and the length r of what is left. By Cauchy-Schwarz
-    <x, y> <= <x_m, y_m> + r_x r_y, so one GEMM of width m + 1 bounds the cosine from above;
-    only the few pairs whose bound reaches the threshold are computed in full. m is chosen on a
-    sample; where no prefix pays (low threshold, flat spectrum) the bound is the full GEMM.
+    Short stand-ins bound the cosine from above (see `bounds`); only the few pairs whose bound reaches
+    the threshold are computed in full.
 
     Args:
         vectors: (n, d) float32 of length 1; kept, not copied.
         threshold: cosine at or above which a pair is wanted.
+        comparable: pairs that may be compared; none where all may.
         threads: workers, each with a one-thread BLAS; none for one per core.
+        bound: stand-ins of these vectors for this threshold, where they are made already.
     """
 
-    def __init__(self, vectors: FloatArray, threshold: float, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        vectors: FloatArray,
+        threshold: float,
+        *,
+        comparable: Comparable | None = None,
+        threads: int | None = None,
+        bound: Bound | None = None,
+    ) -> None:
         self.vectors = vectors
         self.threshold = threshold
+        self.comparable = comparable
         self.threads = threads
-        self.bound = _bound(vectors, threshold)  # (n, m + 1), or the vectors themselves
+        self.bound = bound or make_bound(vectors, threshold)
+        self._regions: Regions | None = None
 
     @property
     def width(self) -> int:
         """Numbers per vector that the bound compares."""
-        return int(self.bound.shape[1])
+        return self.bound.width
+
+    def among(self, comparable: Comparable | None) -> PairJoin:
+        """The same join where other pairs may be compared."""
+        return PairJoin(self.vectors, self.threshold, comparable=comparable, threads=self.threads, bound=self.bound)
 
     def within(self, at: IntArray, *, progress: Progress = no_progress) -> Pairs:
         """Pairs among the positions `at`, each once, the one earlier in `at` on the left."""
-        return _concatenate(list(self._blocks(at, at, lambda pairs: pairs, triangle=True, progress=progress)))
+        return self._earlier_left(at, list(self._blocks(at, at, _same, triangle=True, progress=progress)))
 
     def within_limit(self, at: IntArray, max_pairs: int, *, progress: Progress = no_progress) -> Pairs | None:
         """As `within`, or none where there are more than `max_pairs`: m equal vectors have m * m / 2."""
@@ -111,7 +178,7 @@ class PairJoin:
             return pairs
 
         try:
-            return _concatenate(list(self._blocks(at, at, held, triangle=True, progress=progress)))
+            return self._earlier_left(at, list(self._blocks(at, at, held, triangle=True, progress=progress)))
         except _TooMany:
             return None
 
@@ -134,7 +201,7 @@ class PairJoin:
         Returns:
             (m,) position and (m,) cosine; -1 and -1 where none reaches it. Of equal ones the lowest.
         """
-        found = _concatenate(list(self._blocks(left, right, best_of_each, triangle=False, progress=progress)))
+        found = concatenate(list(self._blocks(left, right, best_of_each, triangle=False, progress=progress)))
         position = np.full(len(self.vectors), -1, np.int64)
         similarity = np.full(len(self.vectors), -1.0, np.float32)
         best = best_of_each(found)
@@ -143,13 +210,32 @@ class PairJoin:
 
     def between(self, left: IntArray, right: IntArray, *, progress: Progress = no_progress) -> Pairs:
         """Pairs of a position in `left` and one in `right`; the two share no position."""
-        return _concatenate(list(self._blocks(left, right, lambda pairs: pairs, triangle=False, progress=progress)))
+        return concatenate(list(self._blocks(left, right, _same, triangle=False, progress=progress)))
+
+    def within_ration(self, at: IntArray, ration: Ration, *, progress: Progress = no_progress) -> Pairs:
+        """As `within`, but of each position no more pairs than the ration allows, or little more."""
+        found = self._blocks(at, at, _same, triangle=True, progress=progress, ration=ration)
+        return self._earlier_left(at, list(found))
+
+    def confirm(self, left: IntArray, right: IntArray) -> Pairs:
+        """Those of the given pairs that reach the threshold, with their similarity."""
+        return self._verify(left, right)
 
     def _expected_pairs(self, at: IntArray) -> float:
         """Rough number of pairs among `at`, from a sample of them."""
         few, many = at[:: -(-len(at) // 256) or 1], at[:: -(-len(at) // 2_048) or 1]
         hits = (self.vectors[few] @ self.vectors[many].T >= self.threshold) & (few[:, None] != many)
+        if self.comparable is not None:
+            hits &= self.comparable.allows(few[:, None], many)
         return float(hits.mean()) * len(at) ** 2 / 2 if len(at) else 0.0
+
+    def _earlier_left(self, at: IntArray, found: list[Pairs]) -> Pairs:
+        """All of them, each turned so that the position earlier in `at` stands on the left."""
+        pairs = concatenate(found)
+        place = ranked(len(self.vectors), at)
+        turned = place[pairs.left] > place[pairs.right]
+        left, right = np.where(turned, pairs.right, pairs.left), np.where(turned, pairs.left, pairs.right)
+        return Pairs(left, right, pairs.similarity)
 
     def _blocks(
         self,
@@ -159,57 +245,89 @@ class PairJoin:
         *,
         triangle: bool,
         progress: Progress,
+        ration: Ration | None = None,
     ) -> Generator[T, None, None]:
         """What `summary` makes of the pairs of each block that has any, in a fixed order."""
+        if len(left) == 0 or len(right) == 0:
+            return
+        plan = self._plan(left, right, triangle=triangle)
 
-        def stripe(start: int) -> list[T]:
-            return [summary(pairs) for pairs in self._stripe(left, right, start, triangle=triangle)]
+        def task(number: int) -> list[T]:
+            return [summary(pairs) for part in plan.parts(number) for pairs in self.compare(part, ration)]
 
-        starts = range(0, len(left) if len(right) else 0, STRIPE)
-        with closing(in_threads(stripe, starts, threads=self.threads)) as stripes:
-            for start, summaries in zip(starts, stripes, strict=True):
+        done, parts = 0, in_threads(task, range(len(plan.sizes)), threads=self.threads)
+        with bf16.one_torch_thread(), closing(parts):
+            for size, summaries in zip(plan.sizes, parts, strict=True):
                 yield from summaries
-                progress("pairs", min(start + STRIPE, len(left)), len(left))
+                done += size
+                progress("pairs", done, sum(plan.sizes))
 
-    def _stripe(self, left: IntArray, right: IntArray, start: int, *, triangle: bool) -> Iterator[Pairs]:
-        """Pairs of `left[start : start + STRIPE]` with all of `right`, some thousands at a time."""
-        ours = self.bound[left[start : start + STRIPE]]  # (s, m + 1)
-        block = np.empty((SLAB, STRIPE), np.float32)
+    def _plan(self, left: IntArray, right: IntArray, *, triangle: bool) -> Plan:
+        """How the pairs are cut into parts: by what may be compared, by what may be near, or not at all."""
+        if self.comparable is not None:
+            return _by_place(self.comparable, left, right, len(self.vectors), triangle=triangle)
+        few = min(len(left), len(right)) < REGIONS_SHARE * len(
+            self.vectors
+        )  # regions of a handful cost more than they save
+        if len(left) * len(right) >= REGIONS_FROM and not few and self.bound.least > 0.0:
+            self._regions = self._regions or Regions(self.bound)
+            if self._regions.share(left) < REGIONS_PAY:
+                return _by_region(self._regions, left, right, len(self.vectors), triangle=triangle)
+        return _by_stripe(left, right, len(self.vectors), triangle=triangle)
+
+    def compare(self, part: Part, ration: Ration | None = None) -> Iterator[Pairs]:
+        """Pairs of one part, some thousands at a time; with a ration no more than it allows, or little more."""
+        room = self.bound.room(SLAB, STRIPE)
+        slabs = [part.left[low : low + SLAB] for low in range(0, len(part.left), SLAB)]
+        ours = [self.bound.of(slab) for slab in slabs]  # (SLAB, m + 1) each
         waiting: list[tuple[IntArray, IntArray]] = []  # candidates of several blocks: most have a few only
-        for first in range(start if triangle else 0, len(right), STRIPE):
-            theirs = self.bound[right[first : first + STRIPE]]  # (c, m + 1)
-            for low in range(0, len(ours), SLAB):
-                rows = ours[low : low + SLAB]
-                whole = len(theirs) == STRIPE  # a narrower result would not lie together in `block`
-                scores = np.matmul(rows, theirs.T, out=block[: len(rows)] if whole else None)
-                at, to = self._candidates(scores, left[start + low :], right[first:])
-                at, to = at + (start + low), to + first
-                if triangle:
-                    above = at < to
-                    at, to = at[above], to[above]
-                waiting.append((left[at], right[to]))
-            if sum(len(at) for at, _ in waiting) >= BATCH:
-                yield self._verify(waiting)
-                waiting = []
-        if waiting:
-            yield self._verify(waiting)
+        n_waiting = 0
+        for first in range(0, len(part.right), STRIPE):
+            to_here = part.right[first : first + STRIPE]
+            theirs = self.bound.of(to_here)  # (STRIPE, m + 1)
+            for from_here, rows in zip(slabs, ours, strict=True):
+                scores = self.bound.scores(rows, theirs, room)[: len(from_here), : len(to_here)]
+                at, to = self._candidates(scores, from_here, to_here)
+                left, right = from_here[at], to_here[to]
+                if part.rank is not None:
+                    above = part.rank[left] < part.rank[right]
+                    left, right = left[above], right[above]
+                waiting.append((left, right))
+                n_waiting += len(left)
+            if n_waiting >= BATCH:
+                yield from self._checked(part, waiting, ration)
+                waiting, n_waiting = [], 0
+        if n_waiting:
+            yield from self._checked(part, waiting, ration)
 
-    def _candidates(self, scores: FloatArray, left: IntArray, right: IntArray) -> tuple[IntArray, IntArray]:
+    def _checked(
+        self, part: Part, candidates: list[tuple[IntArray, IntArray]], ration: Ration | None
+    ) -> Iterator[Pairs]:
+        left, right = (np.concatenate(side) for side in zip(*candidates, strict=True))
+        for at, to in [(left, right)] if ration is None else ration.portions(left, right):
+            pairs = self._verify(at, to)
+            if ration is not None:
+                ration.spend(pairs.left)
+            yield Pairs(pairs.right, pairs.left, pairs.similarity) if part.is_turned else pairs
+
+    def _candidates(self, scores: NDArray[Any], left: IntArray, right: IntArray) -> tuple[IntArray, IntArray]:
         """Row and column of the pairs of a block that may reach the threshold."""
-        floor = np.float32(self.threshold - SLACK)
-        hits = scores >= floor
+        hits = scores >= self.bound.floor
         flat = np.flatnonzero(hits)
-        if len(flat) > DENSE * hits.size and self.bound is not self.vectors:
+        if len(flat) > DENSE * hits.size and not self.bound.is_plain:
             full = self.vectors[left[: len(scores)]] @ self.vectors[right[: scores.shape[1]]].T
-            flat = np.flatnonzero(full >= floor)
+            flat = np.flatnonzero(full >= np.float32(self.threshold - SLACK))
         return flat // scores.shape[1], flat % scores.shape[1]
 
-    def _verify(self, candidates: list[tuple[IntArray, IntArray]]) -> Pairs:
-        left, right = (np.concatenate(side) for side in zip(*candidates, strict=True))
+    def _verify(self, left: IntArray, right: IntArray) -> Pairs:
+        if self.comparable is not None:
+            allowed = self.comparable.allows(left, right)
+            left, right = left[allowed], right[allowed]
         similarity = np.empty(len(left), np.float32)
-        for start in range(0, len(left), 2_048):  # float32 first: it discards most candidates at half the cost
-            part = slice(start, start + 2_048)
-            np.einsum("ij,ij->i", self.vectors[left[part]], self.vectors[right[part]], out=similarity[part])
+        for start in range(0, len(left), LOOK):  # float32 first: it discards most candidates at half the cost
+            part = slice(start, start + LOOK)
+            ours, theirs = (self.vectors.take(side[part], axis=0) for side in (left, right))
+            np.einsum("ij,ij->i", ours, theirs, out=similarity[part])
         close = similarity >= self.threshold - SLACK
         left, right = left[close], right[close]
         similarity = pair_similarity(self.vectors, left, right)
@@ -217,8 +335,82 @@ class PairJoin:
         return Pairs(left[keep], right[keep], similarity[keep])
 
 
+def _by_stripe(left: IntArray, right: IntArray, n: int, *, triangle: bool) -> Plan:
+    rank = ranked(n, left) if triangle else None
+
+    def parts(number: int) -> Iterator[Part]:
+        start = number * STRIPE
+        yield Part(left[start : start + STRIPE], right[start:] if triangle else right, rank)
+
+    return Plan([min(STRIPE, len(left) - start) for start in range(0, len(left), STRIPE)], parts)
+
+
+def _by_place(comparable: Comparable, left: IntArray, right: IntArray, n: int, *, triangle: bool) -> Plan:
+    """Everyone in order of place, so that what may be compared stands together."""
+    left, right = (side[np.argsort(comparable.place[side], kind="stable")] for side in (left, right))
+    places = comparable.place[right]
+    rank = ranked(n, left) if triangle else None
+
+    def parts(number: int) -> Iterator[Part]:
+        start = number * STRIPE
+        ours = left[start : start + STRIPE]
+        first = np.searchsorted(places, comparable.place[ours[0]] - comparable.reach)
+        last = np.searchsorted(places, comparable.place[ours[-1]] + comparable.reach, side="right")
+        yield Part(ours, right[max(first, start) if triangle else first : last], rank)
+
+    return Plan([min(STRIPE, len(left) - start) for start in range(0, len(left), STRIPE)], parts)
+
+
+def _by_region(regions: Regions, left: IntArray, right: IntArray, n: int, *, triangle: bool) -> Plan:
+    """Each pair from the narrower of its two regions; within one side each region looks at those after it."""
+    ours = regions.line(left)
+    theirs = ours if triangle else regions.line(right)
+    rank = ranked(n, ours.positions) if triangle else None
+    sides = [_Side(regions, ours, theirs, ours.starts[:-1])]
+    if not triangle:
+        at_least = np.searchsorted(theirs.width_at, ours.widths)
+        above = np.searchsorted(ours.width_at, theirs.widths, side="right")
+        sides = [_Side(regions, ours, theirs, at_least), _Side(regions, theirs, ours, above, is_turned=True)]
+    tasks = [(side, start) for side in sides for start in range(0, len(side.line.widths), TOGETHER)]
+
+    def parts(number: int) -> Iterator[Part]:
+        side, start = tasks[number]
+        return side.parts(start, rank)
+
+    return Plan([side.size(start) for side, start in tasks], parts)
+
+
+class _Side:
+    """The regions of one side, and whom they look for on the other."""
+
+    def __init__(self, regions: Regions, line: Line, other: Line, firsts: IntArray, *, is_turned: bool = False) -> None:
+        self.regions, self.line, self.other, self.firsts, self.is_turned = regions, line, other, firsts, is_turned
+        self.theirs = regions.bound.numbers.take(other.positions, axis=0)
+
+    def size(self, start: int) -> int:
+        starts = self.line.starts
+        return int(starts[min(start + TOGETHER, len(starts) - 1)] - starts[start])
+
+    def parts(self, start: int, rank: IntArray | None) -> Iterator[Part]:
+        some = range(start, min(start + TOGETHER, len(self.line.widths)))
+        for region, near in self.regions.reachable(self.line, some, self.theirs, self.firsts):
+            members = self.line.positions[self.line.starts[region] : self.line.starts[region + 1]]
+            yield Part(members, self.other.positions[near], rank, self.is_turned)
+
+
+def ranked(n: int, at: IntArray) -> IntArray:
+    """(n,) place of each position in `at`; of others anything."""
+    rank = np.zeros(n, np.int64)
+    rank[at] = np.arange(len(at))
+    return rank
+
+
 class _TooMany(Exception):
     """More pairs than may be held; raised in a worker to stop all of them."""
+
+
+def _same(pairs: Pairs) -> Pairs:
+    return pairs
 
 
 def best_of_each(pairs: Pairs) -> Pairs:
@@ -229,45 +421,8 @@ def best_of_each(pairs: Pairs) -> Pairs:
     return Pairs(pairs.left[first], pairs.right[first], pairs.similarity[first])
 
 
-def _bound(vectors: FloatArray, threshold: float) -> FloatArray:
-    """(n, m + 1) float32 whose dot products bound the cosine from above; the vectors where that does not pay."""
-    n, d = vectors.shape
-    if n < 4 * STRIPE or d <= WIDTHS[0]:
-        return vectors
-    sample = vectors[:: -(-n // 20_000)].astype(np.float32)
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    axes = np.ascontiguousarray(axes[:, ::-1][:, : min(WIDTHS[-1], d)])  # (d, w), strongest first
-    few, many = vectors[:: -(-n // 256)], vectors[1 :: -(-n // 2_048)]
-    width = min(
-        (w for w in (*WIDTHS, d) if w <= d),
-        key=lambda w: _cost_ns(w, d, _share(few, many, axes[:, :w], threshold) if w < d and w <= axes.shape[1] else 0),
-    )
-    return vectors if width == d else _prefix(vectors, axes[:, :width])
-
-
-def _cost_ns(width: int, dim: int, candidates: float) -> float:
-    """Rough cost of one pair: GEMM of the bound, its scan, and the share looked at in full."""
-    return 0.023 * (width + 1) + 0.25 + min(500.0 * candidates, 0.023 * dim)
-
-
-def _share(few: FloatArray, many: FloatArray, axes: FloatArray, threshold: float) -> float:
-    return float((_prefix(few, axes) @ _prefix(many, axes).T >= threshold - SLACK).mean())
-
-
-def _prefix(vectors: FloatArray, axes: FloatArray) -> FloatArray:
-    """First coordinates along `axes` and, last, the length of the rest; a little long, never short."""
-    prefix = np.empty((len(vectors), axes.shape[1] + 1), np.float32)
-    for start in range(0, len(vectors), 65_536):
-        rows = vectors[start : start + 65_536]
-        kept = rows @ axes  # (b, m)
-        rest = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", kept, kept)
-        prefix[start : start + len(rows), :-1] = kept
-        # The difference of two float32 sums is off by some 1e-7; under a root near 0 that would be 3e-4.
-        prefix[start : start + len(rows), -1] = np.sqrt(np.maximum(rest, 0.0) + 1e-6)
-    return prefix
-
-
-def _concatenate(parts: list[Pairs]) -> Pairs:
+def concatenate(parts: list[Pairs]) -> Pairs:
+    """All of them in one, in the order given."""
     if not parts:
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     return Pairs(
