@@ -6,7 +6,20 @@ remove images that nothing kept resembles. What `cover` promises, `certify` reco
 """
 
 from curator.neardups.certificate import Certificate, certify
-from curator.neardups.covering import Cover, cover, groups
+from curator.neardups.covering import METHODS, Cover, Method, cover, groups
+from curator.neardups.growing import extend
 from curator.neardups.policy import POLICIES, exact_groups, priority
 
-__all__ = ["POLICIES", "Certificate", "Cover", "certify", "cover", "exact_groups", "groups", "priority"]
+__all__ = [
+    "METHODS",
+    "POLICIES",
+    "Certificate",
+    "Cover",
+    "Method",
+    "certify",
+    "cover",
+    "exact_groups",
+    "extend",
+    "groups",
+    "priority",
+]
