@@ -1,11 +1,16 @@
-"""k-center, facility location and the coverage curve beside the plain way, in one run.
+"""Selection beside the plain way and beside apricot-select and submodlib, in one run.
 
     python scripts/bench_select.py --n 100000 --dim 384 --budget 1000
+    python scripts/bench_select.py --n 100000 --budget 10000 --only k_center --only facility
+    python scripts/bench_select.py --n 1000000 --budget 10000 --plain-picks 200 --repeat 1 --only k_center
 
 Times are CPU seconds (one thread unless told), which a busy machine disturbs least; each of ours is
 the best of `--repeat`. The plain k-center is one GEMV per pick; it makes every pick, or the first
-`--plain-picks` and is scaled, and says so. The plain facility location measures every gain for every pick.
-Each part runs in a fresh process: its peak memory is its own.
+`--plain-picks` and is scaled, and says so; the naive one subtracts, squares and sums. The plain
+facility location measures every gain for every pick. apricot-select and submodlib come with the
+extra `bench`; they hold all similarities, so they stand beside ours on `--exact` points, where the
+similarities are given. Each part runs in a fresh process: its
+peak memory is its own.
 """
 
 from __future__ import annotations
@@ -22,10 +27,20 @@ import numpy as np
 from _parts import Figures, peak_mb, run_parts
 
 from curator import evidence
-from curator.data import FloatArray, IntArray, Neighbors
+from curator.data import FloatArray, IntArray, Neighbors, no_progress
 from curator.index import IndexSpec, knn_graph
 from curator.index.spec import limited_threads
-from curator.selection import best_similarity, facility_location, k_center
+from curator.selection import Picks, best_similarity, facility_location, k_center, random_picks
+from curator.selection.ball import ball_coverage
+from curator.selection.bound import facility_optimality
+from curator.selection.facility import FacilityGain
+from curator.selection.graphcut import graph_cut
+from curator.selection.greedy import Batched, lazy_greedy, pooled_greedy
+from curator.selection.hierarchy import hierarchical
+from curator.selection.kcenter import DistanceGain
+from curator.selection.logdet import LogDetGain, log_det
+from curator.selection.mixed import mixed
+from curator.selection.quotas import Tally
 
 T = TypeVar("T")
 
@@ -37,6 +52,10 @@ def bench_k_center(vectors: FloatArray, options: argparse.Namespace) -> Figures:
     n_plain = min(options.plain_picks, options.budget)
     with stopwatch() as plain:
         loop = gemv_loop(vectors, n_plain, first=int(picks.positions[0]))
+    n_naive = min(options.naive_picks, options.budget)
+    with stopwatch() as naive:
+        slow = naive_loop(vectors, n_naive, first=int(picks.positions[0]))
+    naive_s = naive["cpu_s"] * options.budget / n_naive
     gflops = gemm_gflops(vectors)
     gemm_s = 2.0 * vectors.size * options.budget / gflops / 1e9
     scaled = plain["cpu_s"] * options.budget / n_plain
@@ -46,6 +65,9 @@ def bench_k_center(vectors: FloatArray, options: argparse.Namespace) -> Figures:
         f"GEMV loop cpu_s ({n_plain} of {options.budget} picks timed)": scaled,
         "speed-up": scaled / ours,
         f"same picks among {n_plain}": float(np.mean(picks.positions[:n_plain] == loop)),
+        f"naive loop cpu_s ({n_naive} of {options.budget} picks timed)": naive_s,
+        "speed-up over the naive loop": naive_s / ours,
+        f"same picks among {n_naive}": float(np.mean(picks.positions[:n_naive] == slow)),
         f"radius after {n_plain} picks, ours and loop": radius,
         "sgemm GFLOP/s": gflops,
         "time / (2 n k d at that rate)": ours / gemm_s,
@@ -62,6 +84,8 @@ def bench_facility(vectors: FloatArray, options: argparse.Namespace) -> Figures:
         lambda: facility_location(vectors, options.budget, neighbors=graph, dense_up_to=len(vectors) // 2),
     )
     extra_mb = peak_mb() - vectors.nbytes / 2**20 - options.base_mb
+    with stopwatch() as proving:
+        proof = facility_optimality(vectors, picks.positions)
     n_plain = min(options.plain_gains, options.budget)
     with stopwatch() as plain:
         loop = naive_sparse(graph, n_plain)
@@ -78,6 +102,8 @@ def bench_facility(vectors: FloatArray, options: argparse.Namespace) -> Figures:
         f"mean similarity, ours and random, {options.budget} picks": [
             mean_similarity(vectors, found) for found in (picks.positions, drawn)
         ],
+        f"at least this share of the best possible{' (on a sample)' if proof.is_sampled else ''}": proof.share,
+        "proof cpu_s": proving["cpu_s"],
         "peak beside the vectors MB": extra_mb,
     }
 
@@ -107,6 +133,105 @@ def bench_exact(vectors: FloatArray, options: argparse.Namespace) -> Figures:
     return figures
 
 
+def bench_peers(vectors: FloatArray, options: argparse.Namespace) -> Figures:
+    """Exact facility location beside apricot-select and submodlib, which are given the similarities."""
+    some = vectors[: options.exact]
+    budget = min(options.budget, len(some) // 100)
+    whole_s, ours = best_of(options.repeat, lambda: facility_location(some, budget, dense_up_to=len(some)))
+    ours_s = min(greedy_seconds(some, budget) for _ in range(options.repeat))
+    similarity = np.maximum(some @ some.T, 0.0)
+    value = float(similarity[ours.positions].max(axis=0).sum(dtype=np.float64))
+    figures: Figures = {"points": len(some), "picks": budget, "facility_location cpu_s, from vectors": whole_s}
+    figures["facility_location cpu_s, similarities given"] = ours_s
+    for name, optimizer, peer in (
+        ("apricot", "lazy", apricot_picks),
+        ("apricot", "two-stage", apricot_picks),
+        ("submodlib", "LazyGreedy", submodlib_picks),
+        ("submodlib", "LazierThanLazyGreedy", submodlib_picks),
+    ):
+        try:
+            with stopwatch() as took:
+                found = peer(similarity, budget, optimizer)
+        except ImportError as error:
+            figures[f"{name} {optimizer}"] = f"not installed ({error})"
+            continue
+        reached = float(similarity[found].max(axis=0).sum(dtype=np.float64))
+        figures[f"{name} {optimizer} cpu_s, similarities given"] = took["cpu_s"]
+        figures[f"{name} {optimizer}: speed-up, value / ours, same picks"] = [
+            took["cpu_s"] / ours_s, reached / value, float(np.mean(ours.positions == found)),
+        ]  # fmt: skip
+    figures["peak beside the vectors MB"] = peak_mb() - vectors.nbytes / 2**20 - options.base_mb
+    return figures
+
+
+def bench_objectives(vectors: FloatArray, options: argparse.Namespace) -> Figures:
+    """The other methods: seconds, how well all are represented, and the pools beside a heap on part of the points."""
+    graph = knn_graph(vectors, options.k, IndexSpec(threads=options.threads))
+    budget = options.budget
+    rng = np.random.default_rng(options.seed)
+    methods: dict[str, Callable[[], Picks]] = {
+        "random": lambda: random_picks(vectors, budget, rng=rng),
+        "mixed": lambda: mixed(vectors, budget, neighbors=graph),
+        "log_det": lambda: log_det(vectors, budget),
+        "ball_coverage 0.8, along the graph": lambda: ball_coverage(vectors, budget, threshold=0.8, neighbors=graph),
+        "hierarchical": lambda: hierarchical(vectors, budget),
+        "graph_cut": lambda: graph_cut(vectors, budget),
+    }
+    figures: Figures = {}
+    for name, method in methods.items():
+        took, picks = best_of(1, method)
+        best = best_similarity(vectors, vectors[picks.positions])
+        figures[f"{name}: cpu_s, mean similarity, within 0.8, radius"] = [
+            took, float(best.mean()), float((best >= 0.8).mean()), float(1.0 - best.min()),
+        ]  # fmt: skip
+    figures["peak beside the vectors MB"] = peak_mb() - vectors.nbytes / 2**20 - options.base_mb
+    some, few = vectors[: options.exact], min(budget, 200)
+    everyone, none = np.arange(len(some)), np.zeros(0, np.int64)
+    objectives: dict[str, Callable[[], Batched]] = {
+        "log_det": lambda: LogDetGain(some, everyone, none, most=few),
+        "distance": lambda: DistanceGain(some, everyone, none),
+    }
+    for name, build in objectives.items():
+        pool_s, pool = best_of(options.repeat, partial(greedy_over, pooled_greedy, build, few))
+        heap_s, heap = best_of(1, partial(greedy_over, lazy_greedy, build, few))
+        figures[f"{name}, {few} of {len(some)}: pools, heap cpu_s, same picks"] = [
+            pool_s, heap_s, float(np.mean(pool == heap)),
+        ]  # fmt: skip
+    return figures
+
+
+def greedy_seconds(vectors: FloatArray, budget: int) -> float:
+    """Of the picks alone, after all similarities were computed."""
+    everyone = np.arange(len(vectors))
+    objective = FacilityGain(vectors, everyone, np.zeros(0, np.int64), dense_up_to=len(vectors))
+    with stopwatch() as took:
+        lazy_greedy(objective, budget, tally=Tally(None, everyone), progress=no_progress)
+    return took["cpu_s"]
+
+
+def greedy_over(
+    greedy: Callable[..., tuple[IntArray, FloatArray]], build: Callable[[], Batched], budget: int
+) -> IntArray:
+    objective = build()
+    everyone = np.arange(len(objective.first_gains()))
+    return greedy(objective, budget, tally=Tally(None, everyone), progress=no_progress)[0]
+
+
+def apricot_picks(similarity: FloatArray, budget: int, optimizer: str) -> IntArray:
+    from apricot import FacilityLocationSelection
+
+    model = FacilityLocationSelection(budget, metric="precomputed", optimizer=optimizer)
+    return np.asarray(model.fit(similarity.astype(np.float64)).ranking, np.int64)
+
+
+def submodlib_picks(similarity: FloatArray, budget: int, optimizer: str) -> IntArray:
+    from submodlib import FacilityLocationFunction
+
+    function = FacilityLocationFunction(n=len(similarity), mode="dense", separate_rep=False, sijs=similarity)
+    found = function.maximize(budget=budget, optimizer=optimizer, show_progress=False)
+    return np.array([position for position, _ in found], np.int64)
+
+
 def bench_evidence(vectors: FloatArray, options: argparse.Namespace) -> Figures:
     """The coverage curve of as many picks, with 20 random draws."""
     ordering = np.random.default_rng(1).permutation(len(vectors))[: options.budget]
@@ -129,6 +254,17 @@ def gemv_loop(vectors: FloatArray, budget: int, *, first: int) -> IntArray:
         picks.append(j)
         np.maximum(best, vectors @ vectors[j], out=best)
         j = int(best.argmin())
+    return np.array(picks)
+
+
+def naive_loop(vectors: FloatArray, budget: int, *, first: int) -> IntArray:
+    """As most code has it: subtract the pick from all vectors, square, sum, take the farthest."""
+    nearest = np.full(len(vectors), np.inf, np.float32)
+    picks, j = [], first
+    for _ in range(budget):
+        picks.append(j)
+        np.minimum(nearest, ((vectors - vectors[j]) ** 2).sum(axis=1), out=nearest)
+        j = int(nearest.argmax())
     return np.array(picks)
 
 
@@ -213,6 +349,8 @@ PARTS: dict[str, Callable[[FloatArray, argparse.Namespace], Figures]] = {
     "k_center": bench_k_center,
     "facility": bench_facility,
     "exact": bench_exact,
+    "peers": bench_peers,
+    "objectives": bench_objectives,
     "evidence": bench_evidence,
 }
 
@@ -225,6 +363,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=32, help="neighbours in the graph")
     parser.add_argument("--exact", type=int, default=8_000, help="points on which all similarities are held")
     parser.add_argument("--plain-picks", type=int, default=1_000, help="picks that the GEMV loop makes")
+    parser.add_argument("--naive-picks", type=int, default=50, help="picks that the naive k-center loop makes")
     parser.add_argument("--plain-gains", type=int, default=20, help="picks that naive facility location makes")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

@@ -16,11 +16,13 @@ from curator.errors import BadEmbeddings, BadSelection, EmptyGraph
 from curator.index import knn_graph
 from curator.selection import (
     METHODS,
+    PREFIX,
     Caps,
     Method,
     Outcome,
     Picks,
     Request,
+    Strategy,
     caps_for,
     describe,
     every_nth,
@@ -127,6 +129,16 @@ def along_graph(graph: Neighbors) -> FloatArray:
             if j >= 0:
                 similarity[i, j] = similarity[j, i] = max(similarity[i, j], value, 0.0)
     return similarity
+
+
+def asking(method: Method, budget: int, n: int, **more: Any) -> Request:
+    """A request with what its method cannot do without."""
+    needs: dict[str, Any] = {
+        "coverage": {"threshold": 0.8},
+        "uncertainty": {"scores": np.linspace(1, 0, n, dtype=np.float32)},
+        "strategies": {"strategies": (Strategy("diversity"), Strategy("representative", 0.5))},
+    }
+    return Request(method, budget, **{**needs.get(method, {}), **more})
 
 
 def central(vectors: FloatArray) -> int:
@@ -432,8 +444,8 @@ def test_arguments_are_left_as_they_were(rng: np.random.Generator) -> None:
     vectors, may, given_first = cloud(rng, 200), rng.random(200) < 0.5, np.array([1, 2])
     before = vectors.copy(), may.copy(), given_first.copy()
     for method in METHODS:
-        request = Request(method, 20, preselected=given_first, candidates=may, groups=["a", "b"] * 100, quotas="equal")
-        run(vectors, request)
+        both = {"groups": ["a", "b"] * 100, "quotas": "equal"}
+        run(vectors, asking(method, 20, 200, preselected=given_first, candidates=may, **both))
     for array, copy in zip((vectors, may, given_first), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -639,26 +651,27 @@ def test_caps_with_a_group_nobody_numbered_are_refused() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_tiny_sets_are_selected_whole(rng: np.random.Generator, method: Method, n: int) -> None:
-    outcome = run(cloud(rng, n), Request(method, 5))
+    request = asking(method, 5, n)
+    outcome = run(cloud(rng, n), request)
     assert sorted(outcome.picks.positions) == list(range(n))
     assert outcome.picks.covers.tolist() == [1] * n
     there = f"{n} can be picked: all of them are, in order" if n else "nothing can be picked"
     assert outcome.unmet == (f"The budget is 5 and {there}.",)
-    assert len(describe(outcome, Request(method, 5))) == n
+    assert len(describe(outcome, request)) == n
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_identical_points_are_both_picked_and_the_first_represents_both(method: Method) -> None:
     vectors = on_circle([30, 30])
-    outcome = run(vectors, Request(method, 2, seed=1))
+    outcome = run(vectors, asking(method, 2, 2, seed=1))
     assert sorted(outcome.picks.positions) == [0, 1]
     assert sorted(outcome.picks.covers) == [0, 2]
 
 
-@pytest.mark.parametrize("method", ["representative", "diverse", "random"])
+@pytest.mark.parametrize("method", PREFIX)
 def test_a_smaller_request_gives_a_prefix(rng: np.random.Generator, method: Method) -> None:
     vectors, may = cloud(rng, 500), rng.random(500) < 0.8
-    large, small = (run(vectors, Request(method, m, candidates=may, preselected=np.array([3]))) for m in (80, 30))
+    large, small = (run(vectors, asking(method, m, 500, candidates=may, preselected=np.array([3]))) for m in (80, 30))
     assert small.picks.positions.tolist() == large.picks.positions[:30].tolist()
     assert small.trimmed.tolist() == large.trimmed.tolist()
 
@@ -666,7 +679,7 @@ def test_a_smaller_request_gives_a_prefix(rng: np.random.Generator, method: Meth
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_request_gives_the_same_selection(rng: np.random.Generator, method: Method) -> None:
     vectors = cloud(rng, 400)
-    first, second = (run(vectors, Request(method, 40, seed=5)) for _ in range(2))
+    first, second = (run(vectors, asking(method, 40, 400, seed=5)) for _ in range(2))
     assert first.picks.positions.tolist() == second.picks.positions.tolist()
     assert len(first) == 40
     assert first.unmet == ()
@@ -706,7 +719,7 @@ def test_quotas_make_one_ordering_with_each_group_at_its_number(rng: np.random.G
     vectors = cloud(rng, 200)
     groups = ["a"] * 150 + [None] * 46 + ["b"] * 4
     for method in METHODS:
-        outcome = run(vectors, Request(method, 30, groups=groups, quotas="equal", trim_share=0.0))
+        outcome = run(vectors, asking(method, 30, 200, groups=groups, quotas="equal", trim_share=0.0))
         taken = [groups[i] for i in outcome.picks.positions]
         assert (taken.count("a"), taken.count(None), taken.count("b")) == (13, 13, 4)
 

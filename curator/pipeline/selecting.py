@@ -7,18 +7,19 @@ selection, with its evidence beside it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from curator import evidence, selection
+from curator import selection
 from curator.catalog import Catalog
 from curator.config import Config, Quality
 from curator.data import BoolArray, Embeddings, IntArray, Neighbors, Progress
-from curator.errors import BadConfig, BadSelection, StageMissing, UnknownColumn
+from curator.errors import BadConfig, BadSelection, StageMissing
+from curator.pipeline import requesting
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
 from curator.pipeline.evidencing import evidence_of
 from curator.snapshot import Entry, fingerprint
@@ -61,29 +62,30 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
             "labelled already; loosen select.where, select.low_quality or select.near_duplicates"
         )
     budget = selection.parse_budget(asked.budget, len(embeddings))
-    trimmed = _outliers(graph, pool, config, budget)
-    candidates = pool.candidates.copy()
-    candidates[trimmed] = False
     request = selection.Request(
         method=asked.method,
         budget=budget,
         preselected=pool.preselected,
-        candidates=candidates,
+        candidates=pool.candidates,
         cover=pool.to_cover,
-        groups=_groups(workspace, embeddings.rows, asked.per_group),
-        quotas=_quotas(asked.quotas) if asked.per_group else None,
-        trim_share=0.0,  # done above, on the graph that still holds the near-duplicates
+        **requesting.limits(workspace, embeddings, config),
+        trim_share=0.0,  # done below, on the graph that still holds the near-duplicates
         seed=config.seed,
     )
+    trimmed = _outliers(graph, request, config, pool)
+    candidates = pool.candidates.copy()
+    candidates[trimmed] = False
+    request = dataclasses.replace(request, candidates=candidates)
     outcome = selection.run(embeddings.vectors, request, graph=graph, progress=progress)
     labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
     picked = outcome.picks.positions  # (k,)
-    curve, verdict = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
+    told = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
-        "is_better": evidence.is_better(curve),
-        "unmet": list(outcome.unmet), "notes": list(outcome.notes), "verdict": verdict, "curve": curve.to_dict(),
+        **told,  # verdict, is_better, curve, and more evidence
+        "unmet": list(outcome.unmet), "notes": list(outcome.notes),
+        "optimality": outcome.optimality, "covered": outcome.covered, "cover_threshold": request.threshold,
         "trimmed": embeddings.rows[trimmed].tolist(), "trimmed_distance": _loneliness(graph, trimmed),
         "quotas": _quota_table(request, outcome), "n_readable": len(embeddings),
         "n_candidates": int(pool.candidates.sum()),
@@ -94,19 +96,41 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     return {
         "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
         "n_trimmed": len(trimmed), "method": asked.method, **({"where": asked.where} if asked.where else {}),
-        "verdict": verdict, "unmet": list(outcome.unmet),
+        "covered": _rounded(outcome.covered), **_known("optimality", _rounded(outcome.optimality)),
+        "verdict": told["verdict"], "unmet": list(outcome.unmet), "notes": list(outcome.notes),
     }  # fmt: skip
 
 
-def _outliers(graph: Neighbors, pool: Pool, config: Config, budget: int) -> IntArray:
-    """Positions set aside before `diverse`, which would pick junk first; strangest first.
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _known(name: str, value: float | None) -> dict[str, float]:
+    """The value under its name, or nothing where it is not known."""
+    return {} if value is None else {name: value}
+
+
+def _outliers(graph: Neighbors, request: selection.Request, config: Config, pool: Pool) -> IntArray:
+    """Positions set aside before a method that would pick junk first; strangest first.
 
     Judged on the whole graph, near-duplicates included: without them rare things look lonely.
+
+    Raises:
+        BadSelection: nobody passes the thresholds.
     """
-    if config.select.method != "diverse":
+    passing = pool.candidates.copy()
+    for strategy in request.strategies:
+        if strategy.kind == "threshold":
+            passing &= strategy.passes()
+    if not passing.any():
+        raise BadSelection(
+            f"nothing may be picked: none of {int(pool.candidates.sum()):,} candidates passes the thresholds of "
+            "select.strategies; loosen them"
+        )
+    if not request.disperses:
         return np.empty(0, np.int64)
     return selection.trim_outliers(
-        graph, share=config.select.trim_share, among=np.flatnonzero(pool.candidates), keep=budget
+        graph, share=config.select.trim_share, among=np.flatnonzero(passing), keep=request.budget
     )
 
 
@@ -191,14 +215,8 @@ def fails(table: Any, key: str, limits: Quality) -> BoolArray:
 
 
 def preselected_stamp(workspace: Workspace, config: Config) -> list[Any]:
-    """What the preselected rows depend on besides the workspace's own tables."""
-    asked = config.select.preselected
-    if asked is None or asked == "labelled" or asked.startswith("column:"):
-        return []
-    if asked.startswith("selection:"):
-        return [entry.fingerprint for entry in workspace.entries(f"selections/{asked.partition(':')[2]}")]
-    path = Path(asked)
-    return [path.stat().st_mtime, path.stat().st_size] if path.is_file() else []
+    """What the selection depends on besides its settings and the workspace's own tables."""
+    return requesting.stamp(workspace, config)
 
 
 def _preselected(workspace: Workspace, embeddings: Embeddings, config: Config) -> IntArray:
@@ -206,58 +224,11 @@ def _preselected(workspace: Workspace, embeddings: Embeddings, config: Config) -
     asked = config.select.preselected
     if asked is None:
         return np.empty(0, np.int64)
-    if asked == "labelled":
-        with Catalog(workspace) as catalog:
-            rows = catalog.rows_where("len(labels) > 0")
-    elif asked.startswith("column:"):
-        name = asked.partition(":")[2]
-        with Catalog(workspace) as catalog:
-            table = catalog.table(list(dict.fromkeys(["row", name])))
-        kept = [row for row, value in zip(table["row"].to_pylist(), table[name].to_pylist(), strict=True) if value]
-        rows = np.asarray(kept, np.int64)
-    elif asked.startswith("selection:"):
-        name = asked.partition(":")[2]
-        if name == config.select.name:
-            raise BadConfig(f"select.preselected: {asked!r} is the selection to be made; give one of them another name")
-        rows = workspace.selection(name).rows
-    else:
-        rows = _rows_from_file(workspace, Path(asked))
+    if asked == f"selection:{config.select.name}":
+        raise BadConfig(f"select.preselected: {asked!r} is the selection to be made; give one of them another name")
+    rows = requesting.rows_named(workspace, asked, key="select.preselected")
     positions = embeddings.positions_of(np.unique(rows))
     return positions[positions >= 0]
-
-
-def _rows_from_file(workspace: Workspace, path: Path) -> IntArray:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(
-            f"select.preselected: cannot read {str(path)!r} ({error}); expected column:NAME, selection:NAME, labelled, "
-            "or a file with one uri or row number a line"
-        ) from error
-    table = workspace.table("samples", ["row", "uri"])
-    by_uri = dict(zip(table["uri"].to_pylist(), table["row"].to_pylist(), strict=True))
-    rows = []
-    for line in lines:
-        if line in by_uri:
-            rows.append(by_uri[line])
-        elif line.isascii() and line.isdecimal():
-            rows.append(workspace.check_row(int(line)))
-        else:
-            raise BadConfig(f"select.preselected: {line!r} in {path} is no uri and no row of {workspace.path}")
-    return np.asarray(rows, np.int64)
-
-
-def _groups(workspace: Workspace, rows: IntArray, column: str | None) -> list[str | None] | None:
-    if column is None:
-        return None
-    values = rows_table(workspace, rows, [column])[column].to_pylist()
-    if any(isinstance(value, list | dict) for value in values):
-        raise UnknownColumn(f"column {column!r} holds lists; quotas need one value per image, e.g. cluster or label")
-    return [None if value is None else str(value) for value in values]
-
-
-def _quotas(asked: Literal["equal", "proportional"] | dict[str, int]) -> selection.Quotas:
-    return asked if isinstance(asked, str) else {str(group): n for group, n in asked.items()}
 
 
 def _clusters(workspace: Workspace, rows: IntArray) -> tuple[IntArray | None, list[str] | None]:

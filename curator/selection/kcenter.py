@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
+from curator.errors import BadSelection
 from curator.selection.picks import (
     ROWS,
+    Growing,
     Picks,
     best_similarity,
     blocks,
@@ -64,14 +66,16 @@ def k_center(
         left; 0..2, never rising, 2 for a first pick.
 
     Raises:
-        BadSelection: candidates or preselected positions that do not fit the vectors.
+        BadSelection: candidates or preselected positions that do not fit the vectors, or caps with rules.
     """
     check(vectors, preselected=preselected, candidates=candidates)
     given = positions_of(preselected)
     among = open_positions(len(vectors), preselected=given, candidates=candidates)
     budget = min(budget, len(among))
     tally = Tally(caps, among)
-    first = -1 if len(given) else _most_central(vectors, among, allowed=tally.open_points())
+    if tally.has_rules:
+        raise BadSelection("k_center keeps quotas only, found rules between picks; make the selection with `run`")
+    first = -1 if len(given) else most_central(vectors, among, allowed=tally.open_points())
     work = 2.0 * len(among) * budget * vectors.shape[1]
     if device == "cuda" or (device == "auto" and work > GPU_FROM_FLOP and _cuda_has_room(vectors.nbytes)):
         own = vectors if len(among) == len(vectors) else vectors[among]
@@ -83,7 +87,7 @@ def k_center(
     return ordered(vectors, among[slots], radius, preselected=given)
 
 
-def _most_central(vectors: FloatArray, among: IntArray, *, allowed: IntArray) -> int:
+def most_central(vectors: FloatArray, among: IntArray, *, allowed: IntArray) -> int:
     """Slot of the allowed candidate most similar to the mean of all candidates, ties to the lowest; -1 without any."""
     if len(allowed) == 0:
         return -1
@@ -93,6 +97,56 @@ def _most_central(vectors: FloatArray, among: IntArray, *, allowed: IntArray) ->
     direction = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
     similarity = np.concatenate([vectors[among[allowed[at]]] @ direction for at in blocks(len(allowed), ROWS)])
     return int(allowed[np.flatnonzero(similarity >= similarity.max() - TIE)[0]])
+
+
+class DistanceGain:
+    """Distance of candidates to the nearest pick or preselected point, as an objective.
+
+    Alone it is k-center, for which `k_center` is faster; here it is a factor of products.
+
+    Args:
+        vectors: (n, d) unit vectors.
+        among: (c,) positions of the candidates, increasing; the objective calls them 0..c-1.
+        given: positions that count as picked from the start.
+    """
+
+    def __init__(self, vectors: FloatArray, among: IntArray, given: IntArray) -> None:
+        self._vectors, self._among = vectors, among
+        self._best = np.empty(len(among), np.float32)  # highest known similarity to a pick; -2: none
+        for at in blocks(len(among), ROWS):
+            self._best[at] = best_similarity(vectors[among[at]], vectors[given])
+        self._seen = np.zeros(len(among), np.int64)  # picks that it knows of
+        self._chosen = Growing(vectors.shape[1])
+
+    def first_gains(self) -> FloatArray:
+        """Bound of each candidate's distance now, (c,), 0..2."""
+        return self.gains(np.arange(len(self._among)))
+
+    def gains(self, candidates: IntArray) -> FloatArray:
+        """Bounds of the distance of these now, (b,), 0..2; a millionth above it."""
+        order = candidates[np.argsort(self._seen[candidates], kind="stable")]
+        for of in blocks(len(order), ROWS if len(order) > POOL_MAX else 256):
+            at = order[of]
+            missed = self._chosen.rows[int(self._seen[at[0]]) :]
+            if len(missed):
+                self._best[at] = np.maximum(self._best[at], best_similarity(self._vectors[self._among[at]], missed))
+        self._seen[candidates] = len(self._chosen)
+        bound: FloatArray = np.clip(1.0 - self._best[candidates] + TIE, 0.0, FARTHEST)
+        return bound
+
+    def gain(self, candidate: int) -> float:
+        """Cosine distance to the nearest pick now, 0..2; 2 before the first, 0 for a copy of a pick."""
+        missed = self._chosen.rows[int(self._seen[candidate]) :]
+        if len(missed):
+            found = float((missed @ self._vectors[self._among[candidate]]).max())
+            self._best[candidate] = max(float(self._best[candidate]), found)
+            self._seen[candidate] = len(self._chosen)
+        best = float(self._best[candidate])
+        return 0.0 if best >= COPY else min(1.0 - best, FARTHEST)
+
+    def add(self, candidate: int) -> None:
+        """Pick this candidate."""
+        self._chosen.append(self._vectors[self._among[candidate]])
 
 
 class _LazyBlock:

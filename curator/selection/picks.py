@@ -98,6 +98,41 @@ def open_positions(n: int, *, preselected: IntArray, candidates: BoolArray | Non
     return np.flatnonzero(may)
 
 
+def weights_of(weights: FloatArray | None, n: int) -> FloatArray:
+    """How much each point counts, (n,); 1 each for None.
+
+    Raises:
+        BadSelection: not n finite numbers of 0 or more.
+    """
+    weight = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+    if weight.shape != (n,) or not bool(np.all((weight >= 0) & (weight < np.inf))):
+        raise BadSelection(f"weights of shape {weight.shape}; expected {n} numbers of 0 or more, one per vector")
+    return weight
+
+
+class Growing:
+    """Vectors that come one by one, held together; `rows` is a view of those so far."""
+
+    def __init__(self, dim: int) -> None:
+        self._room = np.empty((64, dim), np.float32)
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def rows(self) -> FloatArray:
+        """(m, dim) the vectors so far, in order."""
+        return self._room[: self._n]
+
+    def append(self, vector: FloatArray) -> None:
+        """Add one at the end."""
+        if self._n == len(self._room):
+            self._room = np.concatenate([self._room, np.empty_like(self._room)])
+        self._room[self._n] = vector
+        self._n += 1
+
+
 def take(vectors: FloatArray, positions: IntArray) -> FloatArray:
     """Vectors at increasing, distinct positions; not copied where they are all there are."""
     return vectors if len(positions) == len(vectors) else vectors[positions]

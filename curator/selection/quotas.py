@@ -2,6 +2,7 @@
 
 Knows counts and group keys; knows nothing of vectors. A quota caps a group
 while one greedy loop runs over all of them, so the picks stay one ordering.
+Limits of another kind (`limits`) travel with the caps and close points too.
 """
 
 from __future__ import annotations
@@ -12,26 +13,39 @@ from typing import Literal
 
 import numpy as np
 
-from curator.data import IntArray
+from curator.data import BoolArray, IntArray
 from curator.errors import BadSelection
+from curator.selection.limits import Rule
+from curator.selection.targets import Target, apportion, wanted
 
-Quotas = Mapping[Hashable, int] | Literal["equal", "proportional"]
+Quotas = Mapping[Hashable, int] | Literal["equal", "proportional"] | Target
+NAMED = 5  # groups that a sentence names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most picks each group may have; None of this is changed by a run."""
+    """The most picks each group may have, and other limits; nothing of this is changed by a run."""
 
     codes: IntArray  # (n,) group of each point, 0..g-1
     most: IntArray  # (g,) picks allowed
+    rules: tuple[Rule, ...] = ()  # limits beside the groups: distance between picks, spacing in time
 
     def __post_init__(self) -> None:
         if len(self.codes) and not (self.codes.min() >= 0 and self.codes.max() < len(self.most)):
             raise BadSelection(f"group codes {self.codes.min()}..{self.codes.max()} with {len(self.most)} caps")
 
 
+def only(rules: tuple[Rule, ...], n: int) -> Caps:
+    """Caps over n points that hold rules and no quota."""
+    return Caps(np.zeros(n, np.int64), np.array([n], np.int64), rules)
+
+
 class Tally:
-    """Picks left per group during one run.
+    """Picks left per group during one run, and what the rules have closed.
+
+    A loop that only asks `is_open` and tells `take` keeps every limit. One that works on whole
+    groups (`codes`, `members`, `left` and what `take` answers) keeps quotas alone, and must not run
+    where `has_rules`.
 
     Args:
         caps: the caps, or None where every point may be picked.
@@ -44,6 +58,8 @@ class Tally:
         self._left = np.array([len(among)], np.int64) if caps is None else caps.most.copy()
         self._members = np.argsort(self.codes, kind="stable")
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.codes, minlength=len(self._left)))])
+        self._closings = () if caps is None else tuple(rule.start(among) for rule in caps.rules)
+        self.has_rules = bool(self._closings)
 
     @property
     def left(self) -> IntArray:
@@ -51,11 +67,13 @@ class Tally:
         return self._left.copy()
 
     def is_open(self, point: int) -> bool:
-        """Whether the group of this point takes another pick."""
-        return bool(self._left[self.codes[point]] > 0)
+        """Whether this point may be picked: its group takes another, and no rule closes it."""
+        return bool(self._left[self.codes[point]] > 0) and all(rule.is_open(point) for rule in self._closings)
 
     def take(self, point: int) -> int:
         """Count one pick; the group that this fills, or -1."""
+        for rule in self._closings:
+            rule.take(point)
         group = int(self.codes[point])
         self._left[group] -= 1
         return group if self._left[group] == 0 else -1
@@ -66,12 +84,18 @@ class Tally:
         return inside
 
     def open_points(self) -> IntArray:
-        """Points whose group takes another pick."""
-        return np.flatnonzero(self._left[self.codes] > 0)
+        """Points that may be picked."""
+        return np.flatnonzero(self._open_mask())
 
     def closed_points(self) -> IntArray:
-        """Points whose group is full."""
-        return np.flatnonzero(self._left[self.codes] <= 0)
+        """Points that may not be picked."""
+        return np.flatnonzero(~self._open_mask())
+
+    def _open_mask(self) -> BoolArray:
+        is_open: BoolArray = self._left[self.codes] > 0
+        for rule in self._closings:
+            is_open &= rule.open_mask()
+        return is_open
 
 
 def encode(groups: Sequence[Hashable]) -> tuple[list[Hashable], IntArray]:
@@ -158,9 +182,49 @@ def caps_for(
     if isinstance(quotas, str):
         if quotas not in ("equal", "proportional"):
             raise BadSelection(f"quotas {quotas!r}; expected equal, proportional or a number per group")
-        share = equal_quotas if quotas == "equal" else proportional_quotas
-        return Caps(codes, share(available, budget)), ()
+        if quotas == "proportional":
+            return Caps(codes, proportional_quotas(available, budget)), ()
+        return Caps(codes, equal_quotas(available, budget)), _too_small(keys, available, budget)
+    if isinstance(quotas, Target):
+        return _caps_at(quotas, keys=keys, codes=codes, available=available, budget=budget)
     return _named_caps(quotas, keys=keys, codes=codes, available=available, budget=budget)
+
+
+def _too_small(keys: list[Hashable], available: IntArray, budget: int) -> tuple[str, ...]:
+    """The sentence on groups that have fewer than an equal share."""
+    if budget >= int(available.sum()):
+        return ()
+    share = budget // max(len(keys), 1)
+    short = np.flatnonzero(available < share)
+    if not len(short):
+        return ()
+    lacking = [f"{name_of(keys[g])} has {available[g]:,}" for g in short]
+    groups = "1 group has" if len(short) == 1 else f"{len(short):,} groups have"
+    return (f"{groups} fewer than an equal share of {share:,} picks; the others make up for it: {listed(lacking)}.",)
+
+
+def _caps_at(
+    target: Target, *, keys: list[Hashable], codes: IntArray, available: IntArray, budget: int
+) -> tuple[Caps, tuple[str, ...]]:
+    """Caps at the shares of a target; what a small group cannot give goes to the others by their shares."""
+    absent = [key for key in target.shares if key not in keys]
+    keys, available = keys + absent, np.concatenate([available, np.zeros(len(absent), np.int64)])
+    shares = target.over(keys, available)
+    asked, most = wanted(shares, budget), apportion(shares, budget, available=available)
+    like = f" like {target.like}" if target.like else ""
+    short = [
+        f"{name_of(keys[g])} was to be {100 * shares[g] / shares.sum():.3g} % ({asked[g]:,} of {budget:,} picks) and "
+        f"has {available[g]:,}, {asked[g] - available[g]:,} short"
+        for g in np.flatnonzero(asked > available)
+    ]
+    unmet = (f"The target{like} cannot be met: {listed(short)}.",) if short else ()
+    return Caps(codes, most), unmet
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """A few phrases, and how many more there are."""
+    more = f"; and {len(phrases) - NAMED:,} more" if len(phrases) > NAMED else ""
+    return "; ".join(phrases[:NAMED]) + more
 
 
 def _named_caps(

@@ -42,25 +42,57 @@ def describe(
     reasons = []
     for rank, nearest in enumerate(outcome.picks.nearest.tolist()):
         away = "" if math.isnan(nearest) else _away(nearest, rank, request)
-        parts = (*_method_says(request, rank, nearest, covers[rank], away), seats[rank])
+        parts = (*_method_says(outcome, request, rank, covers[rank], away), seats[rank])
         reasons.append("; ".join(part for part in parts if part))
     return tuple(reasons)
 
 
-def _method_says(request: Request, rank: int, nearest: float, covers: str, away: str) -> tuple[str, ...]:
+def _method_says(outcome: Outcome, request: Request, rank: int, covers: str, away: str) -> tuple[str, ...]:
     """What the method looked at comes first."""
+    nearest, gain = float(outcome.picks.nearest[rank]), float(outcome.picks.gains[rank])
     is_start = math.isnan(nearest)
     if request.method == "representative":
         return (covers, "the first pick, most similar to the whole" if is_start else away)
     if request.method == "diverse":
         if is_start:
             return ("the most central one, to start from", covers)
-        if nearest < SAME or request.quotas is not None:  # under quotas a farther one may have had to stay out
+        if nearest < SAME or _is_limited(request):  # a farther one may have had to stay out
             return (away, covers)
         return (f"{away}, none left is farther", covers)
-    if request.method == "typicality":
-        return ("typical of its neighbourhood", covers, away)
-    return ("drawn at random" if request.method == "random" else "taken at an even step", covers, away)
+    if request.method == "coverage":
+        return (
+            f"the first within {request.threshold:.3g} of {gain:,.0f}" if gain else "all near it are covered",
+            covers,
+            away,
+        )
+    if request.method == "uncertainty":
+        return (f"uncertainty {gain:.2f}", covers, away)
+    if request.method == "strategies":
+        return (_product_says(outcome, request, rank), covers, away)
+    return (OPENINGS[request.method], covers, away)
+
+
+OPENINGS = {
+    "mixed": "stands for many and is unlike those picked",
+    "dpp": "least explained by those picked",
+    "graph_cut": "keeps the mean of the picks near the mean of all",
+    "typicality": "typical of its neighbourhood",
+    "hierarchical": "its branch of the clusters was due",
+    "random": "drawn at random",
+    "every_nth": "taken at an even step",
+}
+
+
+def _is_limited(request: Request) -> bool:
+    spaced = request.spacing is not None and request.spacing.seconds > 0
+    return request.quotas is not None or spaced
+
+
+def _product_says(outcome: Outcome, request: Request, rank: int) -> str:
+    """The strategies, and what the pick scores beside the first one."""
+    kinds = " x ".join(strategy.label for strategy in request.strategies if strategy.kind != "threshold") or "in order"
+    first = float(outcome.picks.gains[0])
+    return f"{kinds}: {outcome.picks.gains[rank] / first:.2g} of the first pick's score" if first > 0 else kinds
 
 
 def _away(nearest: float, rank: int, request: Request) -> str:
