@@ -12,14 +12,16 @@ from curator.data import FloatArray, IntArray
 from curator.errors import BadSelection
 from curator.evidence import (
     Band,
-    Curve,
     against_random,
     coverage,
     coverage_curve,
     default_budgets,
+    draw_controls,
     is_better,
-    verdict,
+    measure,
+    sentence,
 )
+from curator.evidence.measures import Measure
 from curator.selection import every_nth, facility_location
 
 
@@ -42,11 +44,6 @@ def on_circle(degrees: list[float]) -> FloatArray:
 def band(selected: float, low: float, high: float, nth: float) -> Band:
     one = [np.array([v], np.float32) for v in (selected, (low + high) / 2, low, high, nth)]
     return Band(*one)
-
-
-def curve(mean: Band, worst: Band, share: Band | None = None, *, budget: int = 147, available: int = 4410) -> Curve:
-    threshold = None if share is None else 0.9
-    return Curve(np.array([budget]), mean, worst, share, threshold, n_points=4410, n_random=20, n_available=available)
 
 
 # -- coverage --
@@ -101,7 +98,7 @@ def test_the_random_band_is_that_of_the_draws() -> None:
     for column, budget in enumerate([5, 20]):
         means = [direct(vectors, draw[:budget], 0.5)[0] for draw in draws]
         assert found.mean_similarity.random_mean[column] == pytest.approx(np.mean(means), abs=1e-5)
-        low, high = np.percentile(means, [2.5, 97.5])
+        low, high = np.percentile(means, [2.5, 97.5], method="weibull")
         assert found.mean_similarity.random_low[column] == pytest.approx(low, abs=1e-5)
         assert found.mean_similarity.random_high[column] == pytest.approx(high, abs=1e-5)
 
@@ -171,7 +168,8 @@ def test_a_curve_of_no_picks_is_empty(rng: np.random.Generator) -> None:
     found = coverage_curve(cloud(rng, 5), np.zeros(0, np.int64), rng=rng)
     assert len(found.budgets) == 0
     assert is_better(found) is None
-    assert verdict(found) == "Nothing was selected, so there is nothing to compare."
+    assert found.measures() == ()
+    assert len(found.path) == 0
 
 
 def test_default_budgets_end_with_all_picks() -> None:
@@ -203,45 +201,126 @@ def test_weights_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
             coverage_curve(cloud(rng, 5), np.arange(3), rng=rng, weights=weights)
 
 
-# -- the verdict --
+def test_the_fine_path_is_the_curve_of_the_selection_alone(rng: np.random.Generator) -> None:
+    vectors, ordering = cloud(rng, 300), rng.permutation(300)[:60]
+    found = coverage_curve(vectors, ordering, rng=rng, n_random=2)
+    assert found.path_budgets[-1] == 60
+    assert len(found.path_budgets) > len(found.budgets)
+    for budget, value in zip(found.path_budgets.tolist(), found.path.tolist(), strict=True):
+        assert value == pytest.approx(direct(vectors, ordering[:budget], 0.5)[0], abs=1e-5)
 
 
-def test_a_good_selection_is_told_with_its_numbers() -> None:
-    found = curve(band(0.818, 0.754, 0.768, 0.734), band(0.445, 0.390, 0.473, 0.385), band(0.219, 0.114, 0.149, 0.219))
-    assert is_better(found) is True
-    assert verdict(found) == (
-        "Better than random at 147 picks (20 draws): mean similarity to the nearest pick 0.818, better than random "
-        "(0.761, 95 % of draws 0.754 to 0.768) and better than every-nth (0.734); share with a pick at 0.90 or above "
-        "21.9%, better than random (13.2%, 95 % of draws 11.4% to 14.9%) and no better than every-nth (21.9%); "
-        "similarity of the worst covered 0.445, no better than random (0.431, 95 % of draws 0.390 to 0.473) and better "
-        "than every-nth (0.385)."
+# -- the controls --
+
+
+def test_controls_are_orderings_of_the_pool_without_the_preselected() -> None:
+    candidates = np.arange(20) < 12
+    found = draw_controls(
+        20, 5, rng=np.random.default_rng(0), n_random=7, candidates=candidates, preselected=np.array([0, 3])
+    )
+    assert found.pool.tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert found.draws.shape == (7, 5)
+    assert all(len(set(draw)) == 5 and set(draw) <= set(found.pool.tolist()) for draw in found.draws.tolist())
+    assert found.nth(5).tolist() == [1, 4, 6, 8, 10]
+    assert len({tuple(draw) for draw in found.draws.tolist()}) > 1
+
+
+def test_controls_of_a_pool_that_is_too_small_take_all_of_it() -> None:
+    found = draw_controls(3, 9, rng=np.random.default_rng(0), n_random=2)
+    assert sorted(found.draws[0].tolist()) == [0, 1, 2]
+    empty = draw_controls(3, 9, rng=np.random.default_rng(0), n_random=2, candidates=np.zeros(3, bool))
+    assert empty.draws.shape == (2, 0)
+
+
+def test_the_same_controls_serve_several_curves(rng: np.random.Generator) -> None:
+    vectors = cloud(rng, 200)
+    controls = draw_controls(200, 20, rng=np.random.default_rng(4), n_random=5)
+    one = coverage_curve(vectors, np.arange(20), rng=np.random.default_rng(0), controls=controls)
+    two = coverage_curve(vectors, np.arange(50, 70), rng=np.random.default_rng(9), controls=controls)
+    assert one.mean_similarity.random_mean.tolist() == two.mean_similarity.random_mean.tolist()
+    assert (one.n_random, one.n_available) == (5, 200)
+
+
+# -- in words --
+
+
+def numbers(name: str, selected: float, low: float, high: float, nth: float, **more: float) -> Measure:
+    return Measure(name, selected, (low + high) / 2, low, high, nth, **more)  # type: ignore[arg-type]
+
+
+def test_a_measure_stands_where_its_interval_says() -> None:
+    assert numbers("m", 0.81, 0.61, 0.65, 0.7).standing == 1
+    assert numbers("m", 0.60, 0.61, 0.65, 0.7).standing == -1
+    assert numbers("m", 0.63, 0.61, 0.65, 0.63).standing == 0
+    assert numbers("m", 0.6504, 0.61, 0.65, 0.65).standing == 0  # too small a difference to read
+    assert [numbers("m", 0.7, 0.6, 0.8, nth).beside_every_nth for nth in (0.6, 0.7003, 0.8)] == [1, 0, -1]
+
+
+def test_where_the_difference_was_measured_it_decides() -> None:
+    outside = {"selected": 0.9, "low": 0.4, "high": 0.6, "nth": 0.5}
+    assert numbers("m", **outside, gap_low=-0.01, gap_high=0.4).standing == 0
+    assert numbers("m", **outside, gap_low=0.01, gap_high=0.4).standing == 1
+    assert numbers("m", **outside, gap_low=-0.4, gap_high=-0.01).standing == -1
+
+
+def test_a_sentence_tells_what_is_better_equal_and_worse() -> None:
+    told = sentence(
+        [
+            numbers("coverage", 0.81, 0.61, 0.65, 0.7),
+            numbers("class balance", 0.4, 0.3, 0.5, 0.3, is_share=True),
+            numbers("the farthest image", 0.1, 0.2, 0.3, 0.4),
+        ],
+        budget=1470,
+        n_random=20,
+    )
+    assert told == (
+        "Better than random on coverage (0.810 vs 0.630 ± 0.020); no better on class balance (40.0% vs 40.0% ± 10.0); "
+        "worse on the farthest image (0.100 vs 0.250 ± 0.050). Worse than every-nth on the farthest image. "
+        "(20 random draws of 1,470.)"
     )
 
 
 @pytest.mark.parametrize(
-    ("mean", "worst", "lead", "better"),
+    ("selected", "nth", "start", "end"),
     [
-        (0.9, 0.2, "Better than random in part at", True),
-        (0.7, 0.9, "No better than random at", None),
-        (0.5, 0.9, "Better than random in part at", False),
-        (0.5, 0.4, "Worse than random at", False),
+        (0.63, 0.5, "No better than random on m (", "Better than every-nth on all of these."),
+        (0.5, 0.5, "Worse than random on m (", "No worse than every-nth on any of these."),
+        (0.5, 0.6, "Worse than random on m (", "Worse than every-nth on all of these."),
     ],
 )
-def test_a_verdict_admits_what_is_not_better(mean: float, worst: float, lead: str, better: bool | None) -> None:
-    found = curve(band(mean, 0.65, 0.75, 0.7), band(worst, 0.3, 0.5, 0.4))
-    assert verdict(found).startswith(lead)
-    assert is_better(found) is better
+def test_a_sentence_admits_what_is_not_better(selected: float, nth: float, start: str, end: str) -> None:
+    told = sentence([numbers("m", selected, 0.61, 0.65, nth)], budget=5, n_random=3)
+    assert told.startswith(start)
+    assert end in told
+
+
+def test_a_measure_holds_the_interval_of_its_draws() -> None:
+    found = measure("m", 0.5, [0.1, 0.2, 0.3, 0.4], 0.25)
+    assert found.random_mean == pytest.approx(0.25)
+    assert found.every_nth == 0.25
+    assert [found.random_low, found.random_high] == pytest.approx([0.1, 0.4])
+    body = found.to_dict()
+    assert json.loads(json.dumps(body)) == body
+    assert (body["standing"], body["beside_every_nth"]) == (1, 1)
+
+
+def test_the_measures_of_a_curve_are_its_last_values(rng: np.random.Generator) -> None:
+    found = coverage_curve(cloud(rng, 100), np.arange(9), rng=rng, threshold=0.9)
+    mean, within, worst = found.measures()
+    assert (mean.name, within.name, worst.name) == (
+        "coverage",
+        "images within 0.90 of a pick",
+        "the farthest image",
+    )
+    assert mean.selected == float(found.mean_similarity.selected[-1])
+    assert (mean.is_share, within.is_share) == (False, True)
+    assert found.share_within is not None
+    assert within.every_nth == float(found.share_within.every_nth[-1])
 
 
 def test_differences_too_small_to_read_are_no_difference() -> None:
     assert against_random(band(0.7504, 0.65, 0.75, 0.7)) == 0
     assert against_random(band(0.7506, 0.65, 0.75, 0.7)) == 1
-
-
-def test_a_selection_of_everything_is_compared_with_nothing() -> None:
-    one = band(1.0, 1.0, 1.0, 1.0)
-    told = verdict(curve(one, one, budget=10, available=10))
-    assert told == "All 10 were selected, so any other selection of that size is the same."
 
 
 def test_a_random_selection_is_no_better_than_random_and_a_greedy_one_is(rng: np.random.Generator) -> None:

@@ -59,6 +59,41 @@ def band(*selected: float) -> page.Band:
     )
 
 
+def compared(name: str = "coverage", standing: int = 1, *, is_share: bool = False) -> page.Compared:
+    return page.Compared(name, 0.81, 0.63, 0.61, 0.65, 0.7, is_share, standing, 0)
+
+
+def learning() -> page.LearningCurves:
+    return page.LearningCurves((1, 2, 4), band(0.21, 0.42, 0.615), band(0.23, 0.44, 0.635), 7, 333)
+
+
+def plan(**changes: Any) -> page.Coverage:
+    given: dict[str, Any] = {
+        "threshold": 0.93, "n_points": 619, "n_picks": 4, "reached": 0.25, "budgets": (1, 4, 88),
+        "path": (0.1, 0.25, 0.95), "needs": ((0.5, 9), (0.95, 88), (0.99, None)),
+        "sentence": "To cover 95% within cosine 0.93 you need 88 picks.",
+    }  # fmt: skip
+    return page.Coverage(**given | changes)
+
+
+def calibrated(name: str = "self", **changes: Any) -> page.Calibrated:
+    given: dict[str, Any] = {
+        "name": name, "space": "model", "threshold": 0.874, "interval": (0.861, 0.889), "precision": 0.917,
+        "precision_interval": (0.871, 0.941), "recall": 0.763, "recall_interval": None, "edits": ("resize", "blur"),
+    }  # fmt: skip
+    return page.Calibrated(**given | changes)
+
+
+def a_split(**changes: Any) -> page.Split:
+    given: dict[str, Any] = {
+        "name": "week-31", "parts": (page.SplitPart("train", 500, 0.8), page.SplitPart("test", 119, 0.2)),
+        "n_groups": 97, "largest_group": 43, "grouped_by": ("video", "neardup"), "threshold": 0.93, "rows_across": 0,
+        "torn": (("video", 0),), "holds": True, "distance": (("label", (0.013, 0.057)),), "unmet": ("Test is small.",),
+        "before": ("split", 77, 31),
+    }  # fmt: skip
+    return page.Split(**given | changes)
+
+
 def funnel(**changes: Any) -> page.Funnel:
     given: dict[str, Any] = {
         "found": 622, "unreadable": 3, "exact_duplicates": 28, "near_duplicates": 484, "kept": 107, "low_quality": 5,
@@ -107,21 +142,32 @@ def full_report(**changes: Any) -> page.Report:
         "duplicates": page.Duplicates(
             0.93, "default", "coverage", 19, certificate(),
             (page.Group(5, "kept.jpg", 23, tuple(page.Member(6 + i, f"m{i}.jpg", 0.991 - i / 100) for i in range(9))),),
+            (calibrated(), calibrated("answers", edits=(), n_answers=58)),
+            page.CopiesMetric("within-0.1", 0.037, 0.004, True), "calibration 'self'",
         ),
         "clusters": page.Clusters(
             "hdbscan", 619, 33, tuple(page.ClusterRow(c, f"street {c}", 90 - c, c % 3, (c, c + 1)) for c in range(9))
         ),
         "map": a_map(),
         "quality": page.Quality(
-            619, (measure,), (page.Extreme("Darkest", "brightness", (page.Scored(31, "d.jpg", 0.0717),)),)
+            619, (measure,), (page.Extreme("Darkest", "brightness", (page.Scored(31, "d.jpg", 0.0717),)),),
+            page.Issues(
+                619, 21, (page.Issue("blurry", "sharpness below 0.1", 17), page.Issue("outlier", "above 0.41", 6)),
+                (("uniqueness", "1 - s1"),),
+            ),
         ),
+        "splits": (a_split(),),
         "selection": page.Selected(
             "default", "diverse", "4", picks, 3, "split = 'train'", (page.Quota("day", 2, 2, 55),), "label",
             (page.Trimmed(33, "odd.jpg", 0.611), page.Trimmed(34, "odder.jpg", 0.588)), 0.03, ("Asked for 5.",),
+            ("Searched again.",), 0.893,
         ),
         "evidence": page.Evidence(
             "Better than random on mean similarity.", True, (1, 2, 4), band(0.51, 0.72, 0.815), 619, 20,
             band(0.11, 0.22, 0.31), band(0.25, 0.55, 0.845), 0.75,
+            (compared(), compared("class balance", 0, is_share=True), compared("the farthest image", -1)),
+            (page.Spread("weather", 3, 2, compared(), compared(), compared(), (("sun", 600, 3), ("rain", 19, 1))),),
+            learning(), "", plan(), 2,
         ),
         "savings": page.savings(
             page.Rates(0.25, 60.0, "EUR", False), n_readable=619, n_selected=4, bytes_readable=2_500_000_000,
@@ -334,7 +380,9 @@ def test_every_number_of_the_json_can_be_read_on_the_page(thumbnails: dict[int, 
     text = Page(shown).text + " ".join(str(a.get("aria-label")) for _, a in Page(shown).elements)
     unseen = []
     for path, value in leaves(report.to_dict()):
-        is_place = re.search(r"\.(row|cluster|edges\[\d+\]|format|snapshot|examples\[\d+\])$", path)
+        is_place = re.search(
+            r"\.(row|cluster|edges\[\d+\]|format|snapshot|examples\[\d+\]|standing|beside_every_nth)$", path
+        )
         is_drawn = re.search(r"^\.(duplicates\.groups\[0\]\.members|map)", path)  # the middle members are counted
         if isinstance(value, bool) or not isinstance(value, (int, float)) or is_place or is_drawn:
             continue
@@ -433,6 +481,103 @@ def test_picks_worth_all_random_ones_are_counted_from_the_curve() -> None:
     assert never.picks_worth_random is None
     assert "already cover" not in read(full_report(evidence=never)).text
     assert "The first 2 picks already cover as much as 4 random frames do." in read(full_report()).text
+
+
+def test_every_measure_is_marked_beside_its_controls() -> None:
+    text = read(full_report()).text
+    assert "coverage 0.810 0.630 0.610 to 0.650 0.700 ✓ better – equal" in text
+    assert "class balance 81.0% 63.0% 61.0% to 65.0% 70.0% – equal – equal" in text
+    assert "the farthest image 0.810 0.630 0.610 to 0.650 0.700 ✗ worse – equal" in text
+
+
+def test_how_many_are_enough_is_told_with_the_knee_and_what_no_number_reaches() -> None:
+    text = read(full_report()).text
+    assert "To cover 95% within cosine 0.93 you need 88 picks." in text
+    assert "Past 2 picks each further one adds less coverage than the average pick does" in text
+    assert "99.0% more than can be picked" in text
+    report = full_report()
+    assert report.evidence is not None
+    straight = read(full_report(evidence=dataclasses.replace(report.evidence, knee=None))).text
+    assert "has no clear knee" in straight
+
+
+def test_a_plan_of_a_single_budget_is_a_table_without_a_curve() -> None:
+    report = full_report()
+    assert report.evidence is not None
+    one = dataclasses.replace(report.evidence, plan=plan(budgets=(4,), path=(1.0,), needs=((0.95, 4),)))
+    many, few = (len(read(full_report(evidence=found)).all("figure")) for found in (report.evidence, one))
+    assert many - few == 1
+
+
+def test_learning_curves_are_drawn_or_the_reason_is_told() -> None:
+    report = full_report()
+    assert report.evidence is not None
+    assert "tested on 333 frames of 7 classes" in read(report).text
+    none = dataclasses.replace(report.evidence, learning=None, no_learning="the images have no labels")
+    assert "No learning curves: the images have no labels." in read(full_report(evidence=none)).text
+    silent = dataclasses.replace(none, no_learning="")
+    assert "What the labels teach" not in read(full_report(evidence=silent)).text
+
+
+def test_the_spread_over_groups_is_told_by_column() -> None:
+    text = read(full_report()).text
+    assert "weather 3 2 (81.0%) 63.0% 81.0% 63.0% 81.0%" in text
+    assert "By weather, the largest 2" in text  # the third is not told one by one
+    assert "sun 600 96.9% 3 75.0%" in text
+
+
+def test_stored_calibrations_are_told_with_what_they_expect() -> None:
+    text = read(full_report()).text
+    assert "self model 0.8740 0.8610 to 0.8890 91.7% 87.1% to 94.1% 76.3% resize, blur" in text
+    assert "answers model" in text
+    assert "58 answers" in text
+    assert "The metric learned for copies (within-0.1) was kept" in text
+    report = full_report()
+    assert report.duplicates is not None
+    used = dataclasses.replace(report.duplicates, threshold_origin="calibrated")
+    assert "calibrated on this data (calibration 'self')." in read(full_report(duplicates=used)).text
+    none = dataclasses.replace(used, calibrations=(), metric=None)
+    assert "Calibrations" not in read(full_report(duplicates=none)).text
+
+
+def test_issues_are_counted_with_their_rules_and_formulas() -> None:
+    text = read(full_report()).text
+    assert "21 of 619 frames have at least one." in text
+    assert "blurry 17 sharpness below 0.1" in text
+    assert "uniqueness = 1 - s1" in text
+
+
+def test_a_split_is_shown_with_its_certificate_and_balance() -> None:
+    text = read(full_report()).text
+    assert "train 500 80.8% 80.0% 1.3% test 119 19.2% 20.0% 5.7%" in text
+    assert "Kept together by video, neardup; the largest has 43." in text
+    assert "77 move; there, 31 have a near-duplicate in another part." in text
+    assert "Test is small." in text
+    leaky = read(full_report(splits=(a_split(rows_across=3, holds=False),))).text
+    assert "Across parts 3 ✗ fails" in leaky
+    assert "Across parts 0 ✓ holds" in text
+
+
+def test_without_a_split_there_is_no_section_of_splits() -> None:
+    assert "Splits" not in read(full_report(splits=())).text
+
+
+def test_the_optimality_bound_and_the_notes_of_a_selection_are_told() -> None:
+    text = read(full_report()).text
+    assert "It reaches at least 89.3% of what the best selection of this size could" in text
+    assert "Searched again." in text
+    report = full_report()
+    assert report.selection is not None
+    silent = dataclasses.replace(report.selection, optimality=None)
+    assert "what the best selection" not in read(full_report(selection=silent)).text
+
+
+def test_evidence_without_the_newer_numbers_is_shown_as_before() -> None:
+    old = page.Evidence("Better.", True, (1, 2), band(0.5, 0.6), 9, 20)
+    text = read(full_report(evidence=old)).text
+    assert "Better." in text
+    for title in ("Every measure at", "How many are enough?", "What the labels teach", "Spread over classes"):
+        assert title not in text
 
 
 # -- what comes from outside -------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadSelection
-from curator.selection import best_similarity, every_nth
+from curator.evidence.controls import Controls, draw_controls
+from curator.evidence.measures import TOLD_APART, Measure, interval
+from curator.selection import best_similarity
 
 NOTHING = -1.0  # similarity of a point to no pick at all: as far as can be
 N_BUDGETS = 8
-SIMILARITIES, LEAST_SAMPLE = 20_000_000, 2_000  # per ordering: a few core-seconds for all 22 whatever the budget
-LOW, HIGH = 2.5, 97.5  # percentiles of the draws
-TOLD_APART = 5e-4  # smaller differences read as equal
+SIMILARITIES, LEAST_SAMPLE = 10_000_000, 2_000  # per ordering: a few core-seconds for all 42 whatever the budget
+N_PATH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Curve:
     n_points: int  # points measured: all, or a sample
     n_random: int  # random draws per budget
     n_available: int  # points the controls draw from
+    path_budgets: IntArray  # (p,) as many picks, more finely
+    path: FloatArray  # (p,) mean similarity of the selection alone
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and lists, for JSON."""
@@ -71,7 +74,23 @@ class Curve:
             "n_points": self.n_points,
             "n_random": self.n_random,
             "n_available": self.n_available,
+            "path": [self.path_budgets.tolist(), [float(v) for v in self.path]],
         }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Mean, share within the threshold and worst at the largest budget; none where nothing was picked."""
+        if len(self.budgets) == 0:
+            return ()
+        out = [_at_the_end("coverage", self.mean_similarity)]
+        if self.share_within is not None:
+            out.append(_at_the_end(f"images within {self.threshold:.2f} of a pick", self.share_within, is_share=True))
+        out.append(_at_the_end("the farthest image", self.worst_similarity))
+        return tuple(out)
+
+
+def _at_the_end(name: str, band: Band, *, is_share: bool = False) -> Measure:
+    end = {field.name: float(getattr(band, field.name)[-1]) for field in dataclasses.fields(band)}
+    return Measure(name, is_share=is_share, **end)
 
 
 def _plain(band: Band | None) -> dict[str, list[float]] | None:
@@ -101,11 +120,11 @@ def coverage(vectors: FloatArray, picks: IntArray, *, threshold: float | None = 
     )
 
 
-def default_budgets(n_picks: int) -> IntArray:
+def default_budgets(n_picks: int, n_budgets: int = N_BUDGETS) -> IntArray:
     """Up to eight budgets from a fiftieth of the picks to all of them, each the same factor above the last."""
     if n_picks == 0:
         return np.zeros(0, np.int64)
-    return np.unique(np.round(np.geomspace(max(1.0, n_picks / 50), n_picks, N_BUDGETS)).astype(np.int64))
+    return np.unique(np.round(np.geomspace(max(1.0, n_picks / 50), n_picks, n_budgets)).astype(np.int64))
 
 
 def coverage_curve(
@@ -115,7 +134,8 @@ def coverage_curve(
     budgets: Sequence[int] | IntArray | None = None,
     rng: np.random.Generator,
     threshold: float | None = None,
-    n_random: int = 20,
+    n_random: int = 40,
+    controls: Controls | None = None,
     preselected: IntArray | None = None,
     candidates: BoolArray | None = None,
     weights: FloatArray | None = None,
@@ -134,10 +154,11 @@ def coverage_curve(
         budgets: numbers of picks; None: see `default_budgets`. Those above the number of picks are left out.
         threshold: cosine similarity at which a point counts as covered.
         n_random: random draws.
+        controls: draws made already, so that several measures speak of the same ones; None: made here.
         preselected: positions that cover from the start, for the controls too.
         candidates: (n,) who the controls draw from; None: everyone who is not preselected.
         weights: (n,) >= 0, how much each point counts; 0: not at all.
-        sample: measure on at most so many points, drawn at random; None: 20,000 up to 1,000 picks, and fewer
+        sample: measure on at most so many points, drawn at random; None: 10,000 up to 1,000 picks, and fewer
             for more picks, down to 2,000.
 
     Raises:
@@ -147,8 +168,6 @@ def coverage_curve(
     steps = default_budgets(len(ordering)) if budgets is None else np.unique(np.asarray(budgets, np.int64))
     if len(steps) and steps[0] < 1:
         raise BadSelection(f"budget {steps[0]} of a coverage curve; expected 1 or more")
-    if n_random < 1:
-        raise BadSelection(f"{n_random} random draws; expected 1 or more")
     steps = steps[steps <= len(ordering)]
     weight = np.ones(len(vectors), np.float32) if weights is None else np.asarray(weights, np.float32)
     if weight.shape != (len(vectors),) or not bool(np.all(weight >= 0)):
@@ -158,22 +177,25 @@ def coverage_curve(
     if len(points) > n_sample:
         points = np.sort(rng.choice(points, n_sample, replace=False))
     measured = _Measured(vectors[points], weight[points], vectors[given], threshold)
-    available = np.ones(len(vectors), np.bool_) if candidates is None else candidates.copy()
-    available[given] = False
-    pool = np.flatnonzero(available)
+    if controls is None:
+        controls = draw_controls(
+            len(vectors), int(steps.max(initial=0)), rng=rng, n_random=n_random, candidates=candidates,
+            preselected=preselected,
+        )  # fmt: skip
 
-    n_paths = n_random + 2
-    selected = measured.along(vectors, ordering, steps)  # (3, b)
+    n_paths = len(controls) + 2
+    finely = default_budgets(len(ordering), N_PATH)
+    each = np.union1d(steps, finely)
+    along = measured.along(vectors, ordering, each)
+    selected, path = along[:, np.searchsorted(each, steps)], along[0, np.searchsorted(each, finely)]
     progress("evidence", 1, n_paths)
     nth = np.concatenate(
-        [measured.along(vectors, every_nth(pool, int(b)), np.array([b])) for b in steps]
-        or [np.zeros((3, 0), np.float32)],
+        [measured.along(vectors, controls.nth(int(b)), np.array([b])) for b in steps] or [np.zeros((3, 0), np.float32)],
         axis=1,
     )
     progress("evidence", 2, n_paths)
-    draws = np.empty((n_random, 3, len(steps)), np.float32)
-    for i in range(n_random):
-        drawn = rng.choice(pool, min(int(steps.max(initial=0)), len(pool)), replace=False)
+    draws = np.empty((len(controls), 3, len(steps)), np.float32)
+    for i, drawn in enumerate(controls.draws):
         draws[i] = measured.along(vectors, drawn, steps)
         progress("evidence", 3 + i, n_paths)
     bands = [_band(selected[row], draws[:, row], nth[row]) for row in range(3)]
@@ -184,8 +206,10 @@ def coverage_curve(
         share_within=None if threshold is None else bands[2],
         threshold=threshold,
         n_points=len(points),
-        n_random=n_random,
-        n_available=len(pool),
+        n_random=len(controls),
+        n_available=len(controls.pool),
+        path_budgets=finely,
+        path=path,
     )
 
 
@@ -215,7 +239,7 @@ class _Measured:
 
 def _band(selected: FloatArray, draws: FloatArray, nth: FloatArray) -> Band:
     """Put one measure beside its controls; `draws` is (n_random, b)."""
-    low, high = np.percentile(draws, [LOW, HIGH], axis=0)
+    low, high = interval(draws)
     return Band(
         selected=selected,
         random_mean=draws.mean(axis=0).astype(np.float32),
@@ -237,38 +261,3 @@ def is_better(curve: Curve) -> bool | None:
     if len(curve.budgets) == 0:
         return None
     return {1: True, 0: None, -1: False}[against_random(curve.mean_similarity)]
-
-
-def verdict(curve: Curve) -> str:
-    """Say in one sentence where the selection beats its controls at the largest budget, and where it does not."""
-    if len(curve.budgets) == 0:
-        return "Nothing was selected, so there is nothing to compare."
-    budget = int(curve.budgets[-1])
-    if budget >= curve.n_available:
-        return f"All {budget:,} were selected, so any other selection of that size is the same."
-    bands = [("mean similarity to the nearest pick", curve.mean_similarity, False)]
-    if curve.share_within is not None:
-        bands.append((f"share with a pick at {curve.threshold:.2f} or above", curve.share_within, True))
-    bands.append(("similarity of the worst covered", curve.worst_similarity, False))
-    mean, *others = (against_random(band) for _, band, _ in bands)  # the mean decides, the others qualify
-    if mean == 0:
-        lead = "No better than random"
-    elif mean == 1:
-        lead = "Better than random" if min(others) >= 0 else "Better than random in part"
-    else:
-        lead = "Better than random in part" if max(others) == 1 else "Worse than random"
-    details = "; ".join(_compared(name, band, is_share) for name, band, is_share in bands)
-    return f"{lead} at {budget:,} picks ({curve.n_random} draws): {details}."
-
-
-def _compared(name: str, band: Band, is_share: bool) -> str:
-    """One measure in words: against random with its interval, and against every-nth."""
-    show = "{:.1%}".format if is_share else "{:.3f}".format
-    selected, nth = float(band.selected[-1]), float(band.every_nth[-1])
-    word = {1: "better than", 0: "no better than", -1: "worse than"}
-    beside_nth = 1 if selected > nth + TOLD_APART else -1 if selected < nth - TOLD_APART else 0
-    low, high = show(float(band.random_low[-1])), show(float(band.random_high[-1]))
-    return (
-        f"{name} {show(selected)}, {word[against_random(band)]} random ({show(float(band.random_mean[-1]))}, 95 % of "
-        f"draws {low} to {high}) and {word[beside_nth]} every-nth ({show(nth)})"
-    )

@@ -23,6 +23,7 @@ from curator import report as page
 from curator.catalog import Catalog
 from curator.config import Config, ReportRates
 from curator.data import FloatArray, IntArray, Progress
+from curator.pipeline import judgements
 from curator.pipeline.derive import floats
 from curator.pipeline.selecting import LIMITS, fails
 from curator.report import numbers
@@ -93,9 +94,10 @@ def collect(workspace: Workspace, config: Config) -> page.Report:
         duplicates=_duplicates(workspace, table, config),
         clusters=_clusters(workspace, table, name),
         map=_map(workspace, table, name),
-        quality=_quality(table, config),
+        quality=_quality(workspace, table, config),
         selection=_selection(workspace, table, config) if has_selection else None,
-        evidence=_evidence(workspace, name) if has_selection else None,
+        evidence=judgements.evidence(workspace, name) if has_selection else None,
+        splits=judgements.splits(workspace),
         savings=_savings(table, funnel, config, seconds) if has_selection else None,
         timings=_timings(workspace),
         machine=machine(),
@@ -243,11 +245,12 @@ def _duplicates(workspace: Workspace, table: pa.Table, config: Config) -> number
     shown = [numbers.Group(kept, uris[kept], len(found), _both_ends(found)) for kept, found in largest[:N_GROUPS]]
     return numbers.Duplicates(
         threshold=float(meta["threshold"]),
-        threshold_origin="given" if config.neardups.threshold else "default",
+        threshold_origin=judgements.threshold_origin(meta),
         keep=config.neardups.keep,
         n_groups=len(groups),
         certificate=numbers.Certificate(**{name: meta["certificate"][name] for name in _CERTIFICATE}),
         groups=tuple(shown),
+        **judgements.calibration(workspace, meta),
     )
 
 
@@ -305,7 +308,7 @@ def _map(workspace: Workspace, table: pa.Table, selection: str) -> numbers.Map |
     )
 
 
-def _quality(table: pa.Table, config: Config) -> numbers.Quality | None:
+def _quality(workspace: Workspace, table: pa.Table, config: Config) -> numbers.Quality | None:
     if "sharpness" not in table.column_names:
         return None
     rows = np.asarray(_list(table, "row"), np.int64)
@@ -316,7 +319,7 @@ def _quality(table: pa.Table, config: Config) -> numbers.Quality | None:
         return None
     measures = tuple(_measure(table, name, values[name], config) for name in MEASURES)
     extremes = tuple(_extreme(title, name, values[name], rows, uris, largest) for title, name, largest in EXTREMES)
-    return numbers.Quality(n, measures, extremes)
+    return numbers.Quality(n, measures, extremes, judgements.issues(workspace))
 
 
 def _measure(table: pa.Table, name: str, values: FloatArray, config: Config) -> numbers.Measure:
@@ -370,30 +373,8 @@ def _selection(workspace: Workspace, table: pa.Table, config: Config) -> numbers
         trimmed=trimmed,
         trim_share=asked["trim_share"] if asked["method"] == "diverse" else None,
         unmet=tuple(meta["unmet"]),
-    )
-
-
-def _evidence(workspace: Workspace, name: str) -> numbers.Evidence:
-    meta = workspace.entries(f"selections/{name}")[0].meta
-    curve = meta["curve"]
-
-    def band(key: str) -> numbers.Band | None:
-        return (
-            None if curve[key] is None else numbers.Band(**{line: tuple(values) for line, values in curve[key].items()})
-        )
-
-    mean = band("mean_similarity")
-    assert mean is not None
-    return numbers.Evidence(
-        verdict=meta["verdict"],
-        is_better=meta["is_better"],
-        budgets=tuple(curve["budgets"]),
-        mean_similarity=mean,
-        n_points=curve["n_points"],
-        n_random=curve["n_random"],
-        worst_similarity=band("worst_similarity"),
-        share_within=band("share_within"),
-        threshold=curve["threshold"],
+        notes=tuple(meta.get("notes", ())),
+        optimality=meta.get("optimality"),
     )
 
 
@@ -430,7 +411,7 @@ def _savings(table: pa.Table, funnel: numbers.Funnel, config: Config, seconds: f
 
 
 def _timings(workspace: Workspace) -> tuple[numbers.Timing, ...]:
-    order = ("ingest", "embed", "index", "neardups", "cluster", "map", "select")
+    order = ("ingest", "embed", "index", "neardups", "issues", "cluster", "map", "select")
     stages = workspace.snapshot.stages
     return tuple(
         numbers.Timing(name, stages[name].seconds, stages[name].counts.get("n_read", stages[name].counts.get("n")))

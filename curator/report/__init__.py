@@ -5,6 +5,8 @@ pipeline fills `Report` from a workspace; whatever is None there becomes a line
 that names the command which brings it.
 
     numbers    frozen dataclasses of everything that is shown
+    checks     calibration, issues and splits among them
+    proof      the same for what stands beside a selection
     savings    what the selection is worth at the user's rates
     words      numbers and names as a reader sees them
     markup     elements as values, escaped by construction
@@ -15,13 +17,12 @@ that names the command which brings it.
     page       the document around them, and the two files
 """
 
+from curator.report.checks import Calibrated, CopiesMetric, Issue, Issues, Split, SplitPart
 from curator.report.numbers import (
-    Band,
     Certificate,
     ClusterRow,
     Clusters,
     Duplicates,
-    Evidence,
     Extreme,
     Fault,
     FaultClass,
@@ -45,13 +46,18 @@ from curator.report.numbers import (
     Unreadable,
 )
 from curator.report.page import render, rows_shown, write
+from curator.report.proof import Band, Compared, Coverage, Evidence, LearningCurves, Spread
 from curator.report.savings import Rates, Saving, Savings, savings
 
 __all__ = [
     "Band",
+    "Calibrated",
     "Certificate",
     "ClusterRow",
     "Clusters",
+    "Compared",
+    "CopiesMetric",
+    "Coverage",
     "Duplicates",
     "Evidence",
     "Extreme",
@@ -60,6 +66,9 @@ __all__ = [
     "Funnel",
     "Graph",
     "Group",
+    "Issue",
+    "Issues",
+    "LearningCurves",
     "Machine",
     "Map",
     "Measure",
@@ -75,6 +84,9 @@ __all__ = [
     "Selected",
     "Source",
     "Space",
+    "Split",
+    "SplitPart",
+    "Spread",
     "Timing",
     "Trimmed",
     "Unreadable",

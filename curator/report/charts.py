@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from curator.report import words
 from curator.report.markup import Html, h, join, raw
-from curator.report.numbers import Band, Measure
+from curator.report.numbers import Measure
+from curator.report.proof import Band
 
 N_COLOURS = 8  # of the palette; clusters beyond are grey
 
@@ -122,17 +123,15 @@ def curve(
         tick: formats a round value of it.
         describe: the curve in one sentence, for those who do not see it.
     """
-    drawn = (band.selected, band.random_low, band.random_high, band.every_nth)
-    values = [value for values in drawn for value in values if math.isfinite(value)]
+    lines = (band.selected, band.random_low, band.random_high, band.every_nth)
+    values = [value for values in lines for value in values if math.isfinite(value)]
     up = axis(min(values, default=0.0), max(values, default=1.0))
     along = Axis(0.0, float(budgets[-1]), _budget_ticks(budgets[-1]))
 
     def points(values: Sequence[float]) -> list[tuple[float, float]]:
         return [(1000 * along.share(b), 1000 - 1000 * up.share(v)) for b, v in zip(budgets, values, strict=True)]
 
-    plot = h(
-        "svg",
-        [h("path", d=f"M0 {coordinate(1000 - 1000 * up.share(t))}H1000", class_="rule") for t in up.ticks],
+    drawn = [
         h("path", d=line(points(band.random_high) + points(band.random_low)[::-1]) + "Z", class_="interval"),
         h("path", d=line(points(band.random_mean)), class_="line random"),
         h("path", d=line(points(band.every_nth)), class_="line nth"),
@@ -141,6 +140,51 @@ def curve(
         h("path", d=dots([points(band.every_nth)[-1]]), class_="end nth"),
         h("path", d=dots([points(band.selected)[-1]]), class_="end selected"),
         [_reading(budgets, band, i, along, show) for i in range(len(budgets))],
+    ]
+    return _plot(drawn, up, along, title=title, x_title=x_title, tick=tick, describe=describe)
+
+
+def path(
+    budgets: Sequence[int],
+    values: Sequence[float],
+    *,
+    mark: int,
+    title: str,
+    x_title: str,
+    tick: Callable[[float], str],
+    describe: str,
+) -> Html:
+    """One line along the budget; a dot and a rule at the budget `mark`, which is one of `budgets`.
+
+    Args: see `curve`.
+    """
+    up = axis(0.0, max((value for value in values if math.isfinite(value)), default=1.0))
+    along = Axis(0.0, float(max(budgets[-1], 1)), _budget_ticks(max(budgets[-1], 1)))
+    points = [(1000 * along.share(b), 1000 - 1000 * up.share(v)) for b, v in zip(budgets, values, strict=True)]
+    here = points[list(budgets).index(mark)]
+    drawn = [
+        h("path", d=f"M{coordinate(here[0])} 0V1000", class_="limit"),
+        h("path", d=line(points), class_="line selected"),
+        h("path", d=dots([here]), class_="end selected"),
+    ]
+    return _plot(drawn, up, along, title=title, x_title=x_title, tick=tick, describe=describe)
+
+
+def _plot(
+    drawn: Sequence[object],
+    up: Axis,
+    along: Axis,
+    *,
+    title: str,
+    x_title: str,
+    tick: Callable[[float], str],
+    describe: str,
+) -> Html:
+    """Axes, rules and titles around what is drawn."""
+    plot = h(
+        "svg",
+        [h("path", d=f"M0 {coordinate(1000 - 1000 * up.share(t))}H1000", class_="rule") for t in up.ticks],
+        drawn,
         viewBox="0 0 1000 1000",
         preserveAspectRatio="none",
         role="img",

@@ -20,6 +20,8 @@ import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import DataError
+from curator.report.checks import Calibrated, CopiesMetric, Issues, Split
+from curator.report.proof import Evidence
 from curator.report.savings import Savings
 
 FORMAT = 1  # of report.json; rises when a field changes its meaning
@@ -190,6 +192,9 @@ class Duplicates:
     n_groups: int  # kept images that stand for at least one removed
     certificate: Certificate
     groups: tuple[Group, ...] = ()  # largest first; the page shows the first dozen
+    calibrations: tuple[Calibrated, ...] = ()  # stored ones, whichever is used
+    metric: CopiesMetric | None = None  # None: never learned
+    origin: str = ""  # of a calibrated threshold, in words
 
 
 # -- structure ---------------------------------------------------------------------------------------------------
@@ -282,6 +287,7 @@ class Quality:
     n: int  # rows measured
     measures: tuple[Measure, ...]
     extremes: tuple[Extreme, ...]
+    issues: Issues | None = None  # from `issues`
 
 
 # -- selection ---------------------------------------------------------------------------------------------------
@@ -323,7 +329,7 @@ class Selected:
     """Result of `select`."""
 
     name: str  # of the selection
-    method: str  # "representative", "diverse", "typicality", "random", "every_nth"
+    method: str  # "representative", "diverse", ... as in `selection.METHODS`
     budget: str  # as asked: "41", "5%"
     picks: tuple[Pick, ...]  # in pick order, all of them
     seed: int = 0
@@ -333,50 +339,8 @@ class Selected:
     trimmed: tuple[Trimmed, ...] = ()
     trim_share: float | None = None  # 0..1; None where the method does not trim
     unmet: tuple[str, ...] = ()  # budget or quota that could not be met, as sentences
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """One measure along the budgets, beside its controls; each (b,) and higher is better."""
-
-    selected: tuple[float, ...]
-    random_mean: tuple[float, ...]
-    random_low: tuple[float, ...]  # 2.5th percentile of the draws
-    random_high: tuple[float, ...]  # 97.5th percentile of the draws
-    every_nth: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """How much better than chance the selection covers the data."""
-
-    verdict: str  # one plain sentence
-    is_better: bool | None  # mean similarity at the full budget, beyond random's interval; None where undecided
-    budgets: tuple[int, ...]  # (b,) picks, increasing; the last is the full budget
-    mean_similarity: Band  # of each image to its most similar pick, cosine
-    n_points: int  # images measured: all, or a sample
-    n_random: int  # random draws per budget
-    worst_similarity: Band | None = None  # of the image farthest from all picks, cosine
-    share_within: Band | None = None  # images with a pick at or above the threshold, 0..1
-    threshold: float | None = None  # cosine, of `share_within`
-
-    def __post_init__(self) -> None:
-        for name in ("mean_similarity", "worst_similarity", "share_within"):
-            band = getattr(self, name)
-            for line in (f.name for f in dataclasses.fields(Band)) if band is not None else ():
-                if len(getattr(band, line)) != len(self.budgets):
-                    raise DataError(
-                        f"evidence: {name}.{line} has {len(getattr(band, line))} values for {len(self.budgets)} budgets"
-                    )
-
-    @property
-    def picks_worth_random(self) -> int | None:
-        """Smallest measured budget that covers as much as random picks do at the full budget; None if none does."""
-        if not self.budgets:
-            return None
-        goal = self.mean_similarity.random_mean[-1]
-        reached = (b for b, s in zip(self.budgets, self.mean_similarity.selected, strict=True) if s >= goal)
-        return next(reached, None)
+    notes: tuple[str, ...] = ()  # what was done that was not asked for, as sentences
+    optimality: float | None = None  # at least this share of the best any selection could reach; None where unknown
 
 
 # -- the run -----------------------------------------------------------------------------------------------------
@@ -425,6 +389,7 @@ class Report:
     quality: Quality | None = None  # from `embed`, which decodes
     selection: Selected | None = None  # from `select`
     evidence: Evidence | None = None  # from `report`, once there is a selection
+    splits: tuple[Split, ...] = ()  # from `curator split`
     savings: Savings | None = None  # once there is a selection
     timings: tuple[Timing, ...] = ()  # in the order of the stages
     machine: Machine = Machine()

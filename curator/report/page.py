@@ -63,17 +63,19 @@ def write(report: Report, thumbnails: Mapping[int, bytes], folder: Path) -> Path
 
 
 def _sections(report: Report, pictures: Pictures) -> list[Section]:
-    return [
+    parts = [
         sections.summary(report),
         sections.selection(report, pictures),
         sections.evidence(report),
         sections.duplicates(report, pictures),
         sections.structure(report, pictures),
         sections.quality(report, pictures),
+        sections.splits(report),
         sections.review(report, pictures),
         sections.saved(report),
         sections.making(report),
     ]
+    return [part for part in parts if part is not None]
 
 
 def _medoids_only(report: Report) -> Map | None:

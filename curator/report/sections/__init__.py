@@ -6,10 +6,12 @@ brings it.
 """
 
 from curator.report.sections.duplicates import duplicates
+from curator.report.sections.evidence import evidence
 from curator.report.sections.making import making, saved
 from curator.report.sections.parts import Section
-from curator.report.sections.picks import evidence, selection
+from curator.report.sections.picks import selection
 from curator.report.sections.quality import quality, review
+from curator.report.sections.splits import splits
 from curator.report.sections.structure import structure
 from curator.report.sections.summary import summary
 
@@ -22,6 +24,7 @@ __all__ = [
     "review",
     "saved",
     "selection",
+    "splits",
     "structure",
     "summary",
 ]

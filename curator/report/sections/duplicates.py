@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from curator.report import words
 from curator.report.markup import Html, h, join
 from curator.report.numbers import Certificate, Duplicates, Group, Member, Report
 from curator.report.pictures import Pictures
-from curator.report.sections.parts import Section, command, figures, missing, tile
+from curator.report.sections.parts import Section, command, figures, missing, table, tile
 
 GROUPS = 12
 NEAREST, FARTHEST = 3, 3  # members shown of each: with the kept one and a count, a row of eight
@@ -28,6 +30,7 @@ def duplicates(report: Report, pictures: Pictures) -> Section:
         "Duplicates",
         join(
             _threshold(report, found),
+            _calibrations(found),
             h("h3", "Certificate"),
             _certificate(found.certificate),
             h(
@@ -46,7 +49,7 @@ def duplicates(report: Report, pictures: Pictures) -> Section:
 def _threshold(report: Report, found: Duplicates) -> Html:
     said = f"Two {report.noun}s count as the same at cosine ≥ {found.threshold:g}"
     if found.threshold_origin == "calibrated":
-        return h("p", f"{said}, a threshold calibrated on this data.")
+        return h("p", f"{said}, a threshold calibrated on this data{f' ({found.origin})' if found.origin else ''}.")
     is_default = found.threshold_origin == "default"
     model = f" of {report.space.model}" if report.space else ""
     return h(
@@ -64,6 +67,41 @@ def _threshold(report: Report, found: Duplicates) -> Html:
         command(report, "neardups", f"--set neardups.threshold={min(found.threshold + 0.02, 0.99):g}"),
         class_="note warn" if is_default else "note",
     )
+
+
+def _calibrations(found: Duplicates) -> Html | None:
+    """What the stored calibrations expect of their thresholds."""
+    if not found.calibrations:
+        return None
+    rows = [
+        (
+            one.name,
+            one.space,
+            join(words.cosine(one.threshold), " ", _between(one.interval, words.cosine)),
+            join(words.percent(one.precision), " ", _between(one.precision_interval, words.percent)),
+            join(words.percent(one.recall), " ", _between(one.recall_interval, words.percent)),
+            ", ".join(one.edits) or (f"{one.n_answers:,} answers" if one.n_answers is not None else "–"),
+        )
+        for one in found.calibrations
+    ]
+    metric = None
+    if found.metric is not None:
+        verdict = "kept" if found.metric.is_kept else "not kept"
+        metric = (
+            f"The metric learned for copies ({found.metric.form}) was {verdict}: on held-out edits its average "
+            f"precision is {found.metric.gain:+.3f} beside plain cosine, standard error {found.metric.error:.3f}."
+        )
+    head = ("Calibration", "Space", "Threshold", "Precision", "Recall", "The same are")
+    return join(
+        h("h3", "Calibrations"),
+        table(head, rows, label="Calibrations of the threshold", numeric=(2, 3, 4)),
+        h("p", metric) if metric else None,
+        h("p", "What each expects at its threshold, with the interval that holds 90%.", class_="muted small"),
+    )
+
+
+def _between(interval: tuple[float, float] | None, show: Callable[[float], str]) -> Html | None:
+    return h("span", f"{show(interval[0])} to {show(interval[1])}", class_="sub") if interval else None
 
 
 def _certificate(proof: Certificate) -> Html:

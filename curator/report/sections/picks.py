@@ -1,15 +1,14 @@
-"""The labelling list, and how much better than chance it is."""
+"""The labelling list."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
 
-from curator.report import charts, words
+from curator.report import words
 from curator.report.markup import Html, h, join
-from curator.report.numbers import Band, Evidence, Pick, Report, Selected
+from curator.report.numbers import Pick, Report, Selected
 from curator.report.pictures import Pictures
-from curator.report.sections.parts import Section, command, missing, scrolling, table, uri
+from curator.report.sections.parts import Section, command, missing, table, uri
 
 PICKS_OPEN = 60
 PICKS_PICTURED = 300  # those beyond the open ones are folded away
@@ -18,11 +17,18 @@ PICKS_LISTED = 2_000  # without pictures; the rest is in report.json
 _METHODS = {
     "representative": "picks that together stand for as much of the data as possible (facility location)",
     "diverse": "picks that leave nothing far away (k-center), after outliers were put aside",
+    "mixed": "picks that stand for much and lie far from each other (product of both gains)",
+    "dpp": "picks that span as much volume as possible (log-determinant)",
+    "graph_cut": "picks that resemble the data and not each other (graph cut)",
+    "coverage": "picks that have as many images as possible within a threshold",
+    "hierarchical": "picks spread evenly over clusters of clusters",
+    "uncertainty": "the images a model was least sure of",
+    "strategies": "the product of several wishes, as configured",
     "typicality": "the most typical image of each region",
     "random": "drawn by chance; a control, not a recommendation",
     "every_nth": "every n-th in order; a control, not a recommendation",
 }
-_IN_ORDER_OF_USE = ("representative", "diverse")
+_IN_ORDER_OF_USE = ("mixed", "representative", "diverse", "dpp", "coverage", "strategies")
 
 
 def selection(report: Report, pictures: Pictures) -> Section:
@@ -45,12 +51,22 @@ def selection(report: Report, pictures: Pictures) -> Section:
             h("p", facts),
             h("p", "Only where ", h("code", chosen.where)) if chosen.where else None,
             h("p", order, class_="muted"),
+            h("p", _optimality(chosen.optimality)) if chosen.optimality is not None else None,
             [h("p", sentence, class_="note warn") for sentence in chosen.unmet],
+            [h("p", sentence, class_="muted small") for sentence in chosen.notes],
             _quotas(chosen),
             _picks(report, chosen, pictures),
             h("p", "Take the list with you:", class_="muted"),
             command(report, "export", chosen.name, "--format csv --to to_label.csv"),
         ),
+    )
+
+
+def _optimality(share: float) -> str:
+    bound = math.floor(1000 * share) / 10  # rounded down: it says "at least"
+    return (
+        f"It reaches at least {bound:.1f}% of what the best selection of this size could, by the method's own "
+        "measure: the bound from what every image could still have added (Leskovec and others, 2007)."
     )
 
 
@@ -97,116 +113,4 @@ def _quotas(chosen: Selected) -> Html | None:
         h("h3", f"Quotas by {chosen.quota_column or 'group'}"),
         table(columns, rows, label="Quotas", numeric=(1, 2, 3)),
         h("h3", "Picks"),
-    )
-
-
-# -- evidence ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    title: str
-    short: str
-    band: Band
-    show: Callable[[float], str]  # a value
-    tick: Callable[[float], str]  # a round value
-
-
-def evidence(report: Report) -> Section:
-    """Coverage along the budget, beside chance."""
-    title, found = "Better than chance?", report.evidence
-    if found is None:
-        stage = "select" if report.selection is None else "report"
-        return Section(
-            "evidence", title, missing(report, "No evidence yet: it compares a selection with chance.", stage)
-        )
-    lines, last = _lines(found), found.budgets[-1] if found.budgets else 0
-    drawn = [
-        charts.curve(
-            found.budgets,
-            line.band,
-            title=line.title,
-            x_title=f"{report.noun}s labelled",
-            show=line.show,
-            tick=line.tick,
-            describe=_in_words(found, line),
-        )
-        for line in lines
-        if found.budgets
-    ]
-    worth = found.picks_worth_random
-    return Section(
-        "evidence",
-        title,
-        join(
-            h(
-                "p",
-                f"The first {worth:,} picks already cover as much as {last:,} random {report.noun}s do.",
-                class_="lead",
-            )
-            if worth is not None and worth < last
-            else None,
-            h("p", found.verdict),
-            h(
-                "p",
-                f"Coverage asks of every {report.noun} how similar its nearest pick is; a group of near-duplicates "
-                "counts once. Random and every-n-th picks of the same budget, from all that is readable, show what "
-                f"chance and habit would give. {report.count(found.n_points)} measured.",
-                class_="muted",
-            ),
-            _legend(found),
-            h("div", drawn, class_="charts"),
-            h("h3", "The same numbers"),
-            _numbers(found, lines),
-        ),
-    )
-
-
-def _lines(found: Evidence) -> list[_Line]:
-    within = f"Covered at cosine ≥ {found.threshold:g}" if found.threshold is not None else "Covered"
-    every = [
-        ("Mean similarity to the nearest pick", "Mean similarity", found.mean_similarity, words.mean, "{:g}".format),
-        (within, within, found.share_within, words.percent, lambda value: f"{100 * value:g}%"),
-        ("Similarity of the worst-covered one", "Worst similarity", found.worst_similarity, words.mean, "{:g}".format),
-    ]
-    return [_Line(title, short, band, show, tick) for title, short, band, show, tick in every if band is not None]
-
-
-def _legend(found: Evidence) -> Html:
-    return h(
-        "ul",
-        h("li", h("span", class_="swatch selected"), "this selection"),
-        h("li", h("span", class_="swatch nth"), "every n-th"),
-        h("li", h("span", class_="swatch random"), f"random: mean and 95% interval of {found.n_random:,} draws"),
-        class_="legend",
-    )
-
-
-def _numbers(found: Evidence, lines: list[_Line]) -> Html:
-    groups = [h("th", line.short, scope="colgroup", colspan=3, class_="group") for line in lines]
-    columns = [h("th", name, scope="col", class_="num") for _ in lines for name in ("selected", "random", "every n-th")]
-    head = h("thead", h("tr", h("th", "Picks", scope="col", rowspan=2, class_="num"), groups), h("tr", columns))
-    body = []
-    for i, budget in enumerate(found.budgets):
-        cells = [h("th", f"{budget:,}", scope="row", class_="num")]
-        for line in lines:
-            band, show = line.band, line.show
-            interval = h("span", f"{show(band.random_low[i])} to {show(band.random_high[i])}", class_="sub")
-            cells += [
-                h("td", h("b", show(band.selected[i])), class_="num"),
-                h("td", show(band.random_mean[i]), " ", interval, class_="num"),
-                h("td", show(band.every_nth[i]), class_="num"),
-            ]
-        body.append(h("tr", cells))
-    label = "Coverage by budget"
-    return scrolling(
-        h("table", h("caption", label, class_="sr"), head, h("tbody", body), class_="coverage"), label=label
-    )
-
-
-def _in_words(found: Evidence, line: _Line) -> str:
-    first, last, band, show = found.budgets[0], found.budgets[-1], line.band, line.show
-    return (
-        f"{line.title}, over {first:,} to {last:,} picks. At {last:,}: selection {show(band.selected[-1])}, "
-        f"random {show(band.random_mean[-1])}, every n-th {show(band.every_nth[-1])}."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curator.report import charts, words
+from curator.report.checks import Issues
 from curator.report.markup import Html, h, join
 from curator.report.numbers import Extreme, Fault, Measure, Report
 from curator.report.pictures import Pictures
@@ -32,7 +33,26 @@ def quality(report: Report, pictures: Pictures) -> Section:
             h("p", intro, class_="muted"),
             h("div", [_measure(measure) for measure in found.measures], class_="measures"),
             [_extreme(extreme, pictures) for extreme in found.extremes],
+            _issues(report, found.issues) if found.issues else None,
         ),
+    )
+
+
+def _issues(report: Report, found: Issues) -> Html:
+    """What is wrong with how many, each by its rule, and the formulas of the scores."""
+    rows = [(h("b", issue.name.replace("_", " ")), f"{issue.count:,}", issue.rule) for issue in found.kinds]
+    scores = [h("li", h("code", column), f" = {formula}") for column, formula in found.scores]
+    return join(
+        h("h3", "Issues"),
+        h(
+            "p",
+            f"{found.n_flagged:,} of {report.count(found.n)} have at least one. Issues are told, not acted on; filter "
+            "by them with ",
+            h("code", "--where \"list_contains(issues, 'blurry')\""),
+            ".",
+        ),
+        table(("Issue", f"{report.noun.capitalize()}s", "When"), rows, label="Issues", numeric=(1,)),
+        h("ul", scores, class_="plain"),
     )
 
 
