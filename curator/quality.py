@@ -1,23 +1,30 @@
 """Measures of one image that need no model: sharpness, exposure, colour, hashes.
 
 All are taken from a copy of fixed size, so that the same picture at another
-resolution, or decoded smaller, gives nearly the same numbers.
+resolution, or decoded smaller, gives nearly the same numbers. From the measures of many images come
+their issues: `flags` says which picture is dark, blurry or odd, by limits that the caller gives.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from curator.data import FloatArray, ImageArray
+from curator.data import BoolArray, FloatArray, ImageArray
+
+VERSION = 2  # raised when a measure changes or is added, so that pictures are measured again
 
 _WORKING_SIDE_PX = 384  # longest side at least kept while halving; exposure is measured on that copy
 _SHARPNESS_SIDE_PX = 192  # longest side on which sharpness is measured: near what models see, and half of the copy
 _COLOUR_SIDE_PX = 96  # colour varies slowly; its mean needs no more
 _DARK, _BRIGHT = 5, 250  # grey levels at or beyond which detail is lost
+_FLAT = 1e-6  # contrast of one colour, but for rounding
+_LOW_SHARE, _HIGH_SHARE = 0.05, 0.99  # of pixels: a few black ones make no dark picture, a lamp makes no bright one
 _HASH_SIDE_PX = 32
 
 
@@ -31,7 +38,12 @@ def measure(pixels: ImageArray, *, width: int, height: int) -> dict[str, float |
 
     Returns:
         sharpness: variance of the Laplacian of grey 0..255 at a longest side of 192 px; higher is sharper.
+        focus: sharpness in proportion to contrast, sqrt(sharpness) / (255 contrast): standard deviation of the
+            Laplacian over that of grey, so that a flat-coloured picture is not taken for a blurred one; 0 for one
+            colour. Photos have 0.3 to 2.
         brightness: mean grey, 0..1.
+        brightness_low: grey at or below which 5 % of the pixels lie, 0..1.
+        brightness_high: grey at or below which 99 % of the pixels lie, 0..1.
         contrast: standard deviation of grey, 0..0.5.
         saturation: mean HSV saturation, 0..1.
         entropy: of the grey histogram, 0..8 bits.
@@ -45,10 +57,16 @@ def measure(pixels: ImageArray, *, width: int, height: int) -> dict[str, float |
     brightness = float(share @ level)
     seen = share[share > 0]
     saturation = _halved(image, _COLOUR_SIDE_PX).convert("HSV").getchannel("S").histogram()
+    contrast = math.sqrt(max(float(share @ (level - brightness) ** 2), 0.0))
+    sharpness = _sharpness(grey)
+    low, high = np.searchsorted(np.cumsum(share), [_LOW_SHARE - 1e-12, _HIGH_SHARE - 1e-12])
     return {
-        "sharpness": _sharpness(grey),
+        "sharpness": sharpness,
+        "focus": math.sqrt(sharpness) / (255.0 * contrast) if contrast > _FLAT else 0.0,
         "brightness": brightness,
-        "contrast": math.sqrt(max(float(share @ (level - brightness) ** 2), 0.0)),
+        "brightness_low": float(level[low]),
+        "brightness_high": float(level[min(int(high), 255)]),
+        "contrast": contrast,
         "saturation": float(np.asarray(saturation) @ level) / sum(saturation),
         "entropy": abs(float(seen @ np.log2(seen))),
         "overexposed": float(share[_BRIGHT:].sum()),
@@ -58,6 +76,56 @@ def measure(pixels: ImageArray, *, width: int, height: int) -> dict[str, float |
         "width": width,
         "height": height,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a picture counts as faulty or odd."""
+
+    dark: float = 0.3  # brightness_high below: even its brightest pixels are dim
+    bright: float = 0.8  # brightness_low above: even its darkest pixels are pale
+    blurry: float = 0.2  # focus below
+    low_information: float = 3.0  # entropy below, bits
+    odd_size: float = 4.0  # side this many times the median side or more, or its inverse
+    odd_aspect: float = 3.0  # long side this many times the short one or more
+
+
+ISSUES = {
+    "dark": "99 % of the pixels are below a grey of {dark:g} (0 black, 1 white)",
+    "bright": "95 % of the pixels are above a grey of {bright:g} (0 black, 1 white)",
+    "blurry": "standard deviation of the Laplacian at 192 px below {blurry:g} times that of grey",
+    "low_information": "entropy of the grey levels below {low_information:g} bits",
+    "odd_size": "square root of width x height {odd_size:g} times the median's or more, or as much below it",
+    "odd_aspect": "long side {odd_aspect:g} times the short one or more",
+}
+"""Every issue of one picture and its rule, with the limits to be filled in."""
+
+MEASURED = ("brightness_high", "brightness_low", "focus", "contrast", "entropy", "width", "height")
+"""Measures that `flags` reads."""
+
+
+def flags(measures: Mapping[str, FloatArray], limits: Limits) -> dict[str, BoolArray]:
+    """Which pictures have which issue; a missing measure (nan) has none.
+
+    Args:
+        measures: (n,) of each name in `MEASURED`.
+
+    Returns:
+        (n,) for each name in `ISSUES`, in that order.
+    """
+    width, height = measures["width"].astype(np.float64), measures["height"].astype(np.float64)
+    side = np.sqrt(width * height)
+    known = side[~np.isnan(side)]
+    median = float(np.median(known)) if len(known) else 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "dark": measures["brightness_high"] < limits.dark,
+            "bright": measures["brightness_low"] > limits.bright,
+            "blurry": (measures["focus"] < limits.blurry) & (measures["contrast"] > _FLAT),  # one colour is not blurred
+            "low_information": measures["entropy"] < limits.low_information,
+            "odd_size": np.maximum(side / median, median / side) >= limits.odd_size,
+            "odd_aspect": np.maximum(width / height, height / width) >= limits.odd_aspect,
+        }
 
 
 def perceptual_hash(pixels: ImageArray) -> int:

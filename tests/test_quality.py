@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from curator.data import ImageArray
+from curator.data import FloatArray, ImageArray
 from curator.images import decode
-from curator.quality import digest, hamming, measure, perceptual_hash
+from curator.quality import ISSUES, MEASURED, Limits, digest, flags, hamming, measure, perceptual_hash
 from tests.conftest import picture
 
 
@@ -63,6 +64,33 @@ def test_contrast_and_entropy_of_half_black_half_white() -> None:
     assert found["contrast"] == pytest.approx(0.5)
     assert found["entropy"] == pytest.approx(1.0)
     assert (found["underexposed"], found["overexposed"]) == (0.5, 0.5)
+
+
+def test_focus_is_sharpness_in_proportion_to_contrast(rng: np.random.Generator) -> None:
+    image = textured(rng)
+    whole = measured(image)
+    assert whole["focus"] == pytest.approx(whole["sharpness"] ** 0.5 / (255 * whole["contrast"]))
+    pale = image.point(lambda v: 150 + v // 4)
+    assert measured(pale)["sharpness"] < 0.1 * whole["sharpness"]
+    assert measured(pale)["focus"] == pytest.approx(whole["focus"], rel=0.1), "a pale picture is not a blurred one"
+    blurred = image.filter(ImageFilter.GaussianBlur(13))  # 1 % of the long side
+    assert measured(blurred)["focus"] < 0.5 * whole["focus"]
+
+
+def test_low_and_high_brightness_pass_over_a_few_pixels() -> None:
+    pixels = np.full((100, 100, 3), 40, np.uint8)
+    pixels[:4] = 0
+    pixels[-1, :99] = 255
+    found = measured(pixels)
+    assert found["brightness_low"] == pytest.approx(40 / 255)
+    assert found["brightness_high"] == pytest.approx(40 / 255)
+    pixels[:10] = 0
+    pixels[-2:] = 255
+    found = measured(pixels)
+    assert (found["brightness_low"], found["brightness_high"]) == (0.0, 1.0)
+    for level in (0, 255):
+        one = measured(flat(level))
+        assert one["brightness_low"] == one["brightness_high"] == level / 255
 
 
 def test_entropy_of_all_levels_is_8_bits() -> None:
@@ -149,6 +177,53 @@ def test_measuring_512_px_takes_milliseconds(rng: np.random.Generator) -> None:
     assert np.median(spent) < 0.006  # about 2 ms on a free core; the margin is for shared ones
 
 
+# --- issues
+
+
+def columns(images: Sequence[Image.Image | ImageArray]) -> dict[str, FloatArray]:
+    found = [measured(image) for image in images]
+    return {name: np.asarray([one[name] for one in found], np.float32) for name in MEASURED}
+
+
+def test_each_fault_raises_its_own_issue(rng: np.random.Generator) -> None:
+    good = [textured(rng, width=320, height=240) for _ in range(6)]
+    faulty = {
+        "dark": good[0].point(lambda v: v // 5),
+        "bright": good[0].point(lambda v: 255 - v // 8),
+        "blurry": good[0].filter(ImageFilter.GaussianBlur(8)),
+        "low_information": good[0].point(lambda v: 96 if v < 128 else 160),
+        "odd_size": good[0].resize((1600, 1200), Image.Resampling.LANCZOS),
+        "odd_aspect": good[0].resize((640, 120), Image.Resampling.LANCZOS),
+    }
+    found = flags(columns([*good, *faulty.values()]), Limits())
+    assert list(found) == list(ISSUES) == list(faulty)
+    for at, name in enumerate(faulty, start=len(good)):
+        assert [issue for issue, flag in found.items() if flag[at]] == [name]
+    assert not any(flag[: len(good)].any() for flag in found.values())
+
+
+def test_one_colour_has_no_information_and_is_not_blurred() -> None:
+    found = flags(columns([flat(120)]), Limits())
+    assert [name for name, flag in found.items() if flag[0]] == ["low_information"]
+
+
+def test_a_small_picture_is_as_odd_as_a_large_one() -> None:
+    sides = [10, 30, 100, 100, 100, 300, 1000]
+    sizes = {"width": np.asarray(sides, np.float32), "height": np.asarray(sides, np.float32)}
+    nothing = {name: np.full(7, np.nan, np.float32) for name in MEASURED}
+    found = flags({**nothing, **sizes}, Limits())
+    assert found["odd_size"].tolist() == [True, False, False, False, False, False, True]
+    assert not any(found[name].any() for name in found if name != "odd_size")
+
+
+def test_unmeasured_pictures_have_no_issue() -> None:
+    nothing = {name: np.full(3, np.nan, np.float32) for name in MEASURED}
+    assert not any(flag.any() for flag in flags(nothing, Limits()).values())
+    assert all(
+        len(flag) == 0 for flag in flags({name: values[:0] for name, values in nothing.items()}, Limits()).values()
+    )
+
+
 # --- hashes
 
 
@@ -208,6 +283,25 @@ def test_digest_is_sha256_in_hex() -> None:
 
 
 # --- real pictures
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_faults_put_into_real_photos_are_found_and_the_photos_are_not_blamed(real_data: Path) -> None:
+    paths = sorted((real_data / "detection" / "voc100").rglob("*.jpg"))[::2]
+    paths += sorted((real_data / "classification" / "caltech101_sub").rglob("*.jpg"))[::16]
+    photos = [Image.fromarray(decode(path.read_bytes()).pixels) for path in paths]
+    assert len(photos) == 100
+    blurred = [photo.filter(ImageFilter.GaussianBlur(0.01 * max(photo.size))) for photo in photos]
+    found = {
+        "as they are": flags(columns(photos), Limits()),
+        "dark": flags(columns([photo.point(lambda v: v // 4) for photo in photos]), Limits()),
+        "bright": flags(columns([photo.point(lambda v: 255 - (255 - v) * 3 // 20) for photo in photos]), Limits()),
+        "blurry": flags(columns(blurred), Limits()),
+    }
+    for name in ("dark", "bright", "blurry"):
+        assert found[name][name].mean() > 0.98, name
+        assert found["as they are"][name].mean() < 0.02, name
 
 
 @pytest.mark.real
