@@ -31,6 +31,7 @@ RESULT_COLUMNS = (
     "entropy", "overexposed", "underexposed", "digest", "phash", "format", "tags", "tag_ids", "tag_scores",
     "vector_fault", "duplicate",
     "representative", "similarity", "cluster", "cluster_name", "x", "y", "label",
+    "outlier_score", "uniqueness", "issues", "focus", "brightness_low", "brightness_high",
 )  # fmt: skip
 RESERVED = frozenset(SAMPLE_COLUMNS + RESULT_COLUMNS)
 """Metadata columns of these names are stored as meta_<name>."""
@@ -156,6 +157,12 @@ class Catalog:
                 out.append(f"c{at}.{_quoted(field)} AS {_quoted(shown)}")
             if name == "pixels":
                 out += [f"coalesce(s.{field}, c{at}.{field}) AS {field}" for field in ("reason", "message")]
+        for at, name in enumerate(self.workspace.names("splits")):
+            joins.append(f"LEFT JOIN {self._files(f'splits/{name}')} p{at} USING (row)")
+            shown = f"split_{name}"
+            shown = f"{shown}_made" if shown in taken else shown
+            self._origins[shown] = "splits"
+            out.append(f"p{at}.split AS {_quoted(shown)}")
         if not has_pixels:
             out += ["s.reason", "s.message"]
         return f"SELECT {', '.join(out)} FROM {samples} s {' '.join(joins)}"

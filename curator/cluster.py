@@ -33,8 +33,9 @@ class Clusters:
 
     labels: IntArray  # (n,) 0 is the largest cluster, -1 noise
     medoids: IntArray  # (c,) position of the member nearest the centre
-    sizes: IntArray  # (c,) members, descending
+    sizes: IntArray  # (c,) members, descending; in any order once points were added by `extend`
     distance: FloatArray  # (n,) to the own centre (1 - cosine, or Euclidean for HDBSCAN); nan for noise
+    centres: FloatArray | None = None  # (c, d) of length 1, whom points are nearest to; none for HDBSCAN
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.distance) or len(self.medoids) != len(self.sizes):
@@ -42,6 +43,8 @@ class Clusters:
                 f"clusters with {len(self.labels)} labels, {len(self.distance)} distances, {len(self.medoids)} medoids "
                 f"and {len(self.sizes)} sizes; expected one distance per label and one size per medoid"
             )
+        if self.centres is not None and len(self.centres) != len(self.sizes):
+            raise BadEmbeddings(f"{len(self.sizes)} clusters with {len(self.centres)} centres; expected one each")
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -87,12 +90,71 @@ def kmeans(
     if n_clusters is not None and n_clusters < 1:
         raise UsageError(f"{n_clusters} clusters asked for; expected at least 1, or none for the default")
     if n == 0:
-        return _clusters(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return _clusters(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, vectors.shape[1]), np.float32))
     wanted = min(default_n_clusters(n) if n_clusters is None else n_clusters, n)
     shaping = vectors if train is None or not train.any() else vectors[train]
     with faiss_threads(threads):
         centres = _centres(shaping, min(wanted, len(shaping)), seed)
-    return _clusters(*_nearest_centre(vectors, centres))
+    return _clusters(*_nearest_centre(vectors, centres), centres)
+
+
+def assign(vectors: FloatArray, centres: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Put points with the nearest of given centres.
+
+    Args:
+        vectors: (n, d), each of length 1.
+        centres: (c, d), each of length 1, at least one.
+
+    Returns:
+        (n,) cluster, the lowest of equally near ones, and (n,) 1 - cosine to its centre, 0..2.
+
+    Raises:
+        BadEmbeddings: no centre, or centres of another dimension.
+    """
+    if len(centres) == 0 or centres.shape[1:] != vectors.shape[1:]:
+        raise BadEmbeddings(
+            f"{len(centres)} centres of shape {centres.shape[1:]} for vectors of shape {vectors.shape[1:]}; "
+            "expected at least one centre of the same dimension: cluster again"
+        )
+    return _nearest_centre(vectors, centres)
+
+
+def extend(old: Clusters, vectors: FloatArray) -> Clusters:
+    """Put appended points into the clusters there are; nothing moves and no number changes.
+
+    Equal to `assign` of all points to the old centres: what a point belongs to does not depend on
+    the others. Costs the new points alone. A cluster's medoid becomes a new point only where that
+    is nearer to the centre.
+
+    Args:
+        old: k-means clusters of the first points.
+        vectors: (n, d), each of length 1: the old points first, unchanged, then the new.
+
+    Raises:
+        BadEmbeddings: fewer vectors than `old` has points, or no centres to put them with.
+    """
+    n_old = len(old.labels)
+    if old.centres is None or len(vectors) < n_old:
+        have = "no centres" if old.centres is None else f"{len(vectors)} vectors"
+        raise BadEmbeddings(f"clusters of {n_old} points cannot be extended with {have}; cluster again")
+    if len(vectors) == n_old:
+        return old
+    labels, distance = assign(vectors[n_old:], old.centres)
+    sizes = old.sizes + np.bincount(labels, minlength=len(old))
+    rounded = np.round(distance, 6)  # as in `_clusters`: of copies the lowest position is meant
+    by_cluster = np.lexsort((np.arange(len(labels)), rounded, labels))
+    joined, first = np.unique(labels[by_cluster], return_index=True)
+    nearest = by_cluster[first]  # of the new members of each joined cluster
+    is_nearer = rounded[nearest] < np.round(old.distance[old.medoids[joined]], 6)
+    medoids = old.medoids.copy()
+    medoids[joined[is_nearer]] = n_old + nearest[is_nearer]
+    return Clusters(
+        labels=np.concatenate([old.labels, labels]),
+        medoids=medoids,
+        sizes=sizes.astype(np.int64),
+        distance=np.concatenate([old.distance, distance]),
+        centres=old.centres,
+    )
 
 
 def hdbscan(low_dim: FloatArray, *, min_cluster_size: int = 10, min_samples: int | None = None) -> Clusters:
@@ -248,7 +310,7 @@ def _distance_to_mean(points: FloatArray, labels: IntArray) -> FloatArray:
     return distance
 
 
-def _clusters(labels: IntArray, distance: FloatArray) -> Clusters:
+def _clusters(labels: IntArray, distance: FloatArray, centres: FloatArray | None = None) -> Clusters:
     """Renumber by size (of equals, the one with the lowest position first), drop empty ones, find the medoids."""
     found, first, sizes = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
     order = np.lexsort((first, -sizes))
@@ -259,7 +321,13 @@ def _clusters(labels: IntArray, distance: FloatArray) -> Clusters:
     rounded = np.round(distance[members], 6)  # copies differ in the last bits; the lowest position is meant
     by_cluster = members[np.lexsort((members, rounded, new[members]))]
     _, starts = np.unique(new[by_cluster], return_index=True)
-    return Clusters(labels=new, medoids=by_cluster[starts], sizes=sizes[order].astype(np.int64), distance=distance)
+    return Clusters(
+        labels=new,
+        medoids=by_cluster[starts],
+        sizes=sizes[order].astype(np.int64),
+        distance=distance,
+        centres=None if centres is None else centres[found[order]],
+    )
 
 
 def _free_name(words: Sequence[str], n_names: int, taken: dict[str, int]) -> str:

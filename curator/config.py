@@ -8,6 +8,7 @@ and equals `Config()`; a test keeps it so.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curator.errors import BadConfig, BadSelection
+
+NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
+LONGEST = 120  # characters of a wrong value that are shown
 
 
 class Section(BaseModel):
@@ -86,16 +90,54 @@ class Index(Section):
 class NearDups(Section):
     """Removal of near-duplicates by greedy cover."""
 
-    threshold: float | None = Field(
+    threshold: float | str | None = Field(
         None,
-        gt=0,
-        le=1,
-        description="cosine at or above which two images are the same; none: the model's plain default",
+        description="cosine at or above which two images are the same, or what `curator calibrate` stored: self, "
+        "answers, ...; none: the model's plain default",
+    )
+    space: Literal["model", "copies"] = Field(
+        "model", description="copies: the metric for copies that `curator calibrate` learnt from your own images"
     )
     keep: str = Field(
         "coverage",
         pattern=r"^(coverage|sharpest|first|largest|labelled|max:.+|min:.+)$",
         description="which image stays: coverage, sharpest, first, largest, labelled, max:COLUMN or min:COLUMN",
+    )
+    method: Literal["auto", "exact", "approximate"] = Field(
+        "auto",
+        description="how pairs are found; auto: exact up to 2 million images. No removed one is left alone either way",
+    )
+    per_group: str | None = Field(
+        None, description="video, folder or a column: only images of one value are compared, so each keeps its own"
+    )
+    window_s: float | None = Field(
+        None, gt=0, description="thin each clip out first: compare frames at most so many seconds apart, then the rest"
+    )
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _threshold_is_a_cosine_or_a_name(cls, threshold: Any) -> Any:
+        try:
+            value = float(threshold) if isinstance(threshold, int | float | str) else None
+        except ValueError:
+            value = None
+        if isinstance(threshold, bool) or (value is not None and not 0 < value <= 1):
+            raise ValueError("expected a cosine above 0 and up to 1, or the name of a calibration")
+        if isinstance(threshold, str) and value is None and not re.fullmatch(NAME, threshold):
+            raise ValueError("expected a cosine above 0 and up to 1, or the name of a calibration: letters and digits")
+        return threshold if value is None else value
+
+
+class Calibrate(Section):
+    """`curator calibrate`: which similarity means the same image, from edits of your own images or from answers."""
+
+    sample: int = Field(200, ge=10, description="images that are edited to learn what the same image looks like")
+    n_pairs: int = Field(60, ge=10, description="pairs asked about, spread over the similarities")
+    n_bootstrap: int = Field(200, ge=20, description="redraws behind each interval")
+    edits: Literal["auto", "mild", "strong"] = Field(
+        "auto",
+        description="which edits leave an image the same; mild: re-encoded, resized, cropped, brighter, blurred, "
+        "shifted; strong: grey, mirrored, turned too; auto: whichever explains the data, mild for footage",
     )
 
 
@@ -133,6 +175,25 @@ class Map(Section):
     sample_up_to: int = Field(50_000, ge=100, description="above this the map is fitted on a sample and extended")
 
 
+class Strategy(Section):
+    """One wish among several; `docs/selection.md` says what each kind reads."""
+
+    kind: Literal[
+        "diversity", "representative", "coverage", "typicality", "weights", "similarity", "uncertainty", "random",
+        "balance", "threshold",
+    ]  # fmt: skip
+    strength: float = Field(1.0, description="power of this factor; below 0, for one number per image: the low ones")
+    column: str | None = Field(None, description="for weights, threshold, balance, uncertainty; or a file of scores")
+    to: int | str | None = Field(None, description="for similarity: a row, selection:NAME, column:NAME or a file")
+    target: str | dict[str, int | float] = Field("uniform", description="for balance: as quotas, in shares")
+    min: float | None = Field(None, description="for threshold: the least that passes")
+    max: float | None = Field(None, description="for threshold: the most that passes")
+    strict: bool = Field(False, description="for threshold: the limit itself does not pass")
+    scale: Literal["value", "rank"] = Field("value", description="numbers as they are, or by their place in order")
+    measure: Literal["entropy", "margin"] = Field("entropy", description="for uncertainty from probabilities")
+    min_distance: float | None = Field(None, ge=0, le=2, description="for diversity: as select.min_distance")
+
+
 class Select(Section):
     """Which images to label."""
 
@@ -142,11 +203,15 @@ class Select(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="several selections live side by side",
     )
-    method: Literal["representative", "diverse", "typicality", "random", "every_nth"] = Field(
-        "representative",
-        description="representative: cover the data; diverse: leave nothing far; the others are controls",
-    )
+    method: Literal[
+        "representative", "diverse", "mixed", "dpp", "graph_cut", "coverage", "typicality", "hierarchical",
+        "uncertainty", "strategies", "random", "every_nth",
+    ] = Field(
+        "mixed",
+        description="mixed: stand for much and lie far apart; representative, diverse, ...: see docs/selection.md",
+    )  # fmt: skip
     budget: int | str = Field("5%", description="a number, or a share of the readable images")
+    strategies: list[Strategy] = Field([], description="several wishes at once, their product; replaces the method")
     where: str | None = Field(None, description="only images for which this SQL predicate holds")
     near_duplicates: bool = Field(False, description="allow images that a kept one represents")
     low_quality: bool = Field(False, description="allow images that fail the limits of `quality`")
@@ -155,12 +220,44 @@ class Select(Section):
         description="already labelled: column:NAME, selection:NAME, labelled, or a file with one uri or row a line",
     )
     per_group: str | None = Field(None, description="column for quotas: cluster, label, split, video, meta_...")
-    quotas: Literal["equal", "proportional"] | dict[str, int] = Field(
-        "equal", description="with per_group: equal, proportional, or counts by group"
+    quotas: str | dict[str, int | float] = Field(
+        "equal",
+        description="with per_group: equal, proportional, counts or shares by group, like:SELECTION or like:where:SQL",
+    )
+    min_distance: float = Field(0.0, ge=0, le=2, description="cosine distance that picks keep from each other; 0: any")
+    spacing_s: float = Field(0.0, ge=0, description="seconds that picks of one video keep from each other; 0: any")
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="cosine from which a pick covers an image; none: the near-duplicate threshold"
+    )
+    stop_coverage: float | None = Field(
+        None, gt=0, le=1, description="stop before the budget once this share is within the threshold of a pick"
+    )
+    stop_gain: float | None = Field(
+        None, gt=0, le=1, description="stop before the budget once a pick adds less than this share of the first one's"
+    )
+    scores: str | None = Field(
+        None, description="for uncertainty: a column, columns p1,p2,... or a .npy, .parquet or .csv of probabilities"
+    )
+    uncertainty: Literal["entropy", "margin"] = Field("entropy", description="how probabilities become a score")
+    redundancy: float | None = Field(
+        None, ge=0, description="graph_cut: how much likeness among picks counts against them; none: its default"
     )
     trim_share: float = Field(
-        0.03, ge=0, lt=0.5, description="diverse only: this share of outliers goes to a review list first"
+        0.03, ge=0, lt=0.5, description="diverse and dpp: this share of outliers goes to a review list first"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_our_words(cls, section: Any) -> Any:
+        """The words of the field's configurations, such as n_samples and DIVERSITY, in ours."""
+        from curator.selection import field
+
+        if not isinstance(section, dict):
+            return section
+        try:
+            return field.section(section)
+        except BadSelection as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("budget")
     @classmethod
@@ -175,12 +272,13 @@ class Select(Section):
 
     @field_validator("quotas", mode="before")
     @classmethod
-    def _groups_are_text(cls, quotas: Any) -> Any:
-        if not isinstance(quotas, dict):
-            return quotas
-        if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in quotas.values()):
-            raise ValueError("quotas are whole numbers of 0 or more, e.g. {car: 20, bus: 5}")
-        return {str(group): n for group, n in quotas.items()}
+    def _quotas_can_be_read(cls, quotas: Any) -> Any:
+        from curator.selection import field
+
+        try:
+            return field.quotas(quotas)
+        except BadSelection as error:
+            raise ValueError(str(error)) from error
 
 
 class Quality(Section):
@@ -193,13 +291,52 @@ class Quality(Section):
     max_underexposed: float = Field(0.9, gt=0, le=1, description="share of black pixels")
 
 
+class Split(Section):
+    """Leak-free parts for training and testing."""
+
+    name: str = Field(
+        "clean", max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", description="becomes the column split_NAME"
+    )
+    ratios: str = Field("0.8,0.1,0.1", description="of train, val and test; or named: train=0.7,test=0.3")
+    group_by: list[str] = Field(
+        ["video", "neardup"],
+        description="never torn: video, folder, neardup (pairs from the threshold), look (alike hashes), columns",
+    )
+    balance: list[str] = Field(["label"], description="columns that every part should hold alike")
+    keep: str | None = Field(None, description="column of an existing split: only what leaks moves, the rest stays")
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios_can_be_read(cls, ratios: str) -> str:
+        from curator.splits import parse_ratios
+
+        try:
+            parse_ratios(ratios)
+        except BadSelection as error:
+            raise ValueError(str(error)) from error
+        return ratios
+
+
+class Issues(Section):
+    """Where a picture is faulty or odd; 0 turns an issue off, a large number `bright`, `odd_*` and the fence."""
+
+    dark: float = Field(0.3, ge=0, description="brightness_high below this: even the brightest pixels are dim")
+    bright: float = Field(0.8, ge=0, description="brightness_low above this: even the darkest pixels are pale")
+    blurry: float = Field(0.2, ge=0, description="focus below this: little detail in proportion to contrast")
+    low_information: float = Field(3.0, ge=0, description="entropy below this, in bits")
+    odd_size: float = Field(4.0, gt=1, description="side this many times the median's or more, or as much below it")
+    odd_aspect: float = Field(3.0, gt=1, description="long side this many times the short one or more")
+    neighbors: int = Field(20, ge=1, description="kept neighbours whose mean distance is the outlier score")
+    fence: float = Field(1.5, gt=0, description="interquartile ranges above the upper quartile; larger flags fewer")
+
+
 class ReportRates(Section):
     """Your rates, for the savings in the report."""
 
     cost_per_label: float = Field(0.10, ge=0, description="price of labelling one image")
     seconds_per_label: float = Field(30.0, ge=0, description="time to label one image")
     currency: str = Field("USD", description="unit of cost_per_label")
-    n_random: int = Field(20, ge=2, description="random draws behind the control's interval")
+    n_random: int = Field(40, ge=2, description="random draws behind the control's interval; 39 or more make it 95 %")
 
 
 class Config(Section):
@@ -208,15 +345,19 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="same seed, same result")
     workers: int = Field(0, ge=0, description="decode processes; 0: one per core")
     threads: int = Field(0, ge=0, description="threads of one heavy computation; 0: one per core")
+    grow: bool = Field(True, description="appended rows cost only themselves; false: every stage from the start")
     sources: Sources = Sources()
     decode: Decode = Decode()
     embed: Embed = Embed()
     index: Index = Index()
     neardups: NearDups = NearDups()
+    calibrate: Calibrate = Calibrate()
     quality: Quality = Quality()
     cluster: Cluster = Cluster()
     map: Map = Map()
     select: Select = Select()
+    issues: Issues = Issues()
+    split: Split = Split()
     report: ReportRates = ReportRates()
 
 
@@ -301,7 +442,10 @@ def _sentence(item: Any) -> str:
         return f"unknown key {place!r}" + (
             f"; did you mean {near[0]!r}?" if near else "; configs/default.yaml lists all"
         )
-    return f"{place}: found {item['input']!r}; {item['msg'][:1].lower()}{item['msg'][1:]}"
+    said, found = item["msg"].removeprefix("Value error, "), repr(item["input"])
+    if len(found) > LONGEST:
+        found = f"{found[:LONGEST]}..."
+    return f"{place}: found {found}; {said[:1].lower()}{said[1:]}"
 
 
 def anchored(config: Config) -> Config:
@@ -312,11 +456,16 @@ def anchored(config: Config) -> Config:
 
     kind, colon, rest = config.embed.model.partition(":")
     is_path = kind in ("onnx", "vectors") or (kind == "hf" and Path(rest).exists())
-    sidecar, chosen = config.sources.metadata, config.select.preselected
+    sidecar, asked = config.sources.metadata, config.select
+
+    def file(named: Any) -> Any:
+        return absolute(named) if isinstance(named, str) and named and Path(named).is_file() else named
+
+    wishes = [wish.model_copy(update={"to": file(wish.to), "column": file(wish.column)}) for wish in asked.strategies]
     changes = {
         "sources": {"metadata": absolute(sidecar)} if sidecar else {},
         "embed": {"model": f"{kind}{colon}{absolute(rest)}"} if rest and is_path else {},
-        "select": {"preselected": absolute(chosen)} if chosen and Path(chosen).is_file() else {},
+        "select": {"preselected": file(asked.preselected), "scores": file(asked.scores), "strategies": wishes},
     }
     return config.model_copy(
         update={name: getattr(config, name).model_copy(update=change) for name, change in changes.items()}

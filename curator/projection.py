@@ -81,19 +81,52 @@ def umap_map(
     return _extend(vectors, sample[is_placed], placed[is_placed], threads, progress)
 
 
-def pca_map(vectors: FloatArray, n_dims: int) -> FloatArray:
+def extend_map(
+    vectors: FloatArray, placed: FloatArray, *, threads: int = 1, progress: Progress = no_progress
+) -> FloatArray:
+    """Place appended points on a map there is; nobody else moves.
+
+    Each new point goes between its 5 nearest placed ones, weighted by inverse distance: what
+    `umap_map` does with points outside its sample. What resembles nothing on the map lands between
+    whatever is least unlike it, so a map that has grown much is better laid out anew.
+
+    Args:
+        vectors: (n, d), each of length 1: those of the placed points first, then the new.
+        placed: (m, n_dims) the map of the first m points.
+        threads: of the search for the nearest.
+
+    Returns:
+        (n, n_dims) float32, the first m rows those of `placed`.
+
+    Raises:
+        BadEmbeddings: more points placed than there are vectors, or none.
+    """
+    if not 0 < len(placed) <= len(vectors):
+        raise BadEmbeddings(
+            f"a map of {len(placed)} points cannot be extended to {len(vectors)} vectors; expected 1 to "
+            f"{len(vectors)} placed points: make the map again"
+        )
+    return _extend(vectors, np.arange(len(placed)), placed, threads, progress)
+
+
+def pca_map(vectors: FloatArray, n_dims: int, *, n_shaping: int | None = None) -> FloatArray:
     """Project on the directions of largest variance.
 
     The axes come from at most 20,000 evenly spaced rows. Each axis points to the side of its
     largest loading, so equal input gives an equal map; axes beyond the rank are zero.
 
+    Args:
+        n_shaping: mean and axes come from the first so many points, as if there were no others;
+            none: from all.
+
     Returns:
         (n, n_dims) float32, in units of the vectors, centred on the mean.
     """
     n = len(vectors)
-    step = max(1, -(-n // PCA_ROWS))
-    rows = vectors[::step].astype(np.float64)  # (m, d); float64, so threads of the BLAS do not show
-    mean = rows.mean(axis=0) if n else np.zeros(vectors.shape[1])
+    shaping = vectors[:n_shaping]
+    step = max(1, -(-len(shaping) // PCA_ROWS))
+    rows = shaping[::step].astype(np.float64)  # (m, d); float64, so threads of the BLAS do not show
+    mean = rows.mean(axis=0) if len(rows) else np.zeros(vectors.shape[1])
     axes = _principal_axes(rows - mean, n_dims)  # (d, n_dims)
     projected = np.zeros((n, n_dims), np.float32)
     for start in range(0, n, BLOCK_ROWS):

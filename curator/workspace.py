@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 PART_ROWS = 65_536
 MANIFEST = "workspace.json"
 KEPT_FOR_READERS_S = 3600.0  # files of older snapshots stay this long, for readers that still hold one
-FOLDERS = ("samples", "columns", "vectors", "index", "selections", "thumbs")
+FOLDERS = ("samples", "columns", "vectors", "index", "selections", "splits", "thumbs")
 
 
 class Workspace:

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curator.cluster import NOISE, Clusters, default_n_clusters, hdbscan, kmeans, name_clusters
+from curator.cluster import NOISE, Clusters, assign, default_n_clusters, extend, hdbscan, kmeans, name_clusters
 from curator.data import FloatArray, IntArray
 from curator.errors import BadEmbeddings, UsageError
 
@@ -161,6 +163,72 @@ def test_clusters_of_unlike_lengths_are_refused() -> None:
     none = np.zeros(0, np.int64)
     with pytest.raises(BadEmbeddings, match="3 labels, 2 distances"):
         Clusters(labels=np.zeros(3, np.int64), medoids=none, sizes=none, distance=np.zeros(2, np.float32))
+
+
+def test_centres_come_in_the_order_of_their_clusters_and_give_the_labels_back(
+    rng: np.random.Generator, trainer: str
+) -> None:
+    vectors, _ = planted(rng, [30, 120, 60], spread=1.0)
+    clusters = kmeans(vectors, 9)
+    assert clusters.centres is not None
+    assert clusters.centres.shape == (len(clusters), 32)
+    labels, distance = assign(vectors, clusters.centres)
+    assert labels.tolist() == clusters.labels.tolist()
+    np.testing.assert_allclose(distance, clusters.distance, atol=1e-6)
+    nearest = (1 - vectors.astype(np.float64) @ clusters.centres.T).argmin(axis=1)
+    assert labels.tolist() == nearest.tolist()
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
+def test_appended_points_join_as_if_all_had_been_assigned_at_once(
+    seed: int, n_old: int, n_new: int, n_more: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = unit(np.round(rng.normal(size=(n_old + n_new + n_more, 5)), 1) + 0.01)  # coarse, so that some are equal
+    old = kmeans(vectors[:n_old], min(4, n_old))
+    assert old.centres is not None
+    whole = extend(old, vectors)
+    labels, _ = assign(vectors, old.centres)
+    assert whole.labels.tolist() == [*old.labels.tolist(), *labels[n_old:].tolist()]
+    assert whole.sizes.tolist() == np.bincount(whole.labels, minlength=len(old)).tolist()
+    for cluster, medoid in enumerate(whole.medoids):
+        rounded = np.round(whole.distance, 6)
+        rounded[whole.labels != cluster] = np.inf
+        assert medoid == rounded.argmin(), "the nearest member, of equals the first"
+    by_and_by = extend(extend(old, vectors[: n_old + n_new]), vectors)
+    assert by_and_by.labels.tolist() == whole.labels.tolist()
+    assert by_and_by.medoids.tolist() == whole.medoids.tolist()
+
+
+def test_ten_thousand_copies_join_one_cluster_and_leave_its_medoid(rng: np.random.Generator) -> None:
+    vectors, _ = planted(rng, [20, 20, 20])
+    old = kmeans(vectors, 3)
+    copies = np.repeat(vectors[[old.medoids[1]]], 10_000, axis=0)
+    grown = extend(old, np.concatenate([vectors, copies]))
+    assert grown.sizes.tolist() == [20, 10_020, 20], "numbers stand, whatever the sizes become"
+    assert grown.medoids.tolist() == old.medoids.tolist()
+
+
+def test_clusters_without_centres_and_lost_points_are_refused(rng: np.random.Generator) -> None:
+    vectors, _ = planted(rng, [40, 40])
+    dense = hdbscan(vectors[:, :3], min_cluster_size=5)
+    with pytest.raises(BadEmbeddings, match="clusters of 80 points cannot be extended with no centres"):
+        extend(dense, vectors)
+    with pytest.raises(BadEmbeddings, match="clusters of 80 points cannot be extended with 79 vectors"):
+        extend(kmeans(vectors, 2), vectors[:79])
+    with pytest.raises(BadEmbeddings, match=r"0 centres of shape \(4,\) for vectors of shape \(32,\)"):
+        assign(vectors, np.zeros((0, 4), np.float32))
+    with pytest.raises(BadEmbeddings, match="2 clusters with 1 centres"):
+        Clusters(vectors[:0, 0].astype(np.int64), np.arange(2), np.ones(2, np.int64), vectors[:0, 0], vectors[:1])
+
+
+def test_nothing_clustered_stays_nothing_and_takes_nobody_in() -> None:
+    none = np.zeros((0, 4), np.float32)
+    old = kmeans(none)
+    assert len(extend(old, none)) == 0
+    with pytest.raises(BadEmbeddings, match="0 centres"):
+        extend(old, np.eye(4, dtype=np.float32))
 
 
 def blobs(rng: np.random.Generator, sizes: list[int], n_noise: int) -> tuple[FloatArray, IntArray]:

@@ -44,7 +44,8 @@ def test_tagged_unions_change_their_kind() -> None:
     [
         ("neardups.treshold=0.9", r"unknown key 'neardups.treshold'; did you mean 'neardups.threshold'\?"),
         ("nonsense.key=1", "unknown key 'nonsense'"),
-        ("neardups.threshold=high", "neardups.threshold: found 'high'"),
+        ("neardups.threshold=1.5", "neardups.threshold: found 1.5; .*cosine above 0 and up to 1"),
+        ("neardups.threshold=two words", "neardups.threshold: found 'two words'; .*the name of a calibration"),
         ("neardups.keep=best", "neardups.keep: found 'best'"),
         ("sources={fps: 2, keyframes: true}", "sources: found .*at most one of fps, every_nth and keyframes"),
         ("neardups.threshold", "cannot read the setting 'neardups.threshold'; expected section.key=value"),

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "version", "errors", "data",
-    "images", "quality", "index", "neardups", "cluster", "projection", "selection", "evidence",
+    "images", "quality", "index", "hashing", "neardups", "calibration", "cluster", "projection",
+    "selection", "evidence", "outliers", "splits",
     "config", "disk", "snapshot", "workspace", "catalog", "sources", "exchange", "embed", "loader", "report",
     "pipeline",
     "searching", "handoff", "doctor", "cli",

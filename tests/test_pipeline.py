@@ -80,13 +80,13 @@ def test_running_again_does_no_stage_work(image_folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("setting", "again"),
     [
-        ("neardups.threshold=0.5", ["neardups", "cluster", "select", "report"]),
+        ("neardups.threshold=0.5", ["neardups", "issues", "cluster", "select", "report"]),
         ("map.kind=umap", ["map", "report"]),
         ("select.budget=2", ["select", "report"]),
         ("report.cost_per_label=2", ["report"]),
         ("cluster.method={kind: kmeans, n_clusters: 3}", ["cluster", "select", "report"]),
-        ("index.neighbors=4", ["index", "neardups", "cluster", "map", "select", "report"]),
-        ("decode.mode=exact", ["ingest", "embed", "index", "neardups", "cluster", "map", "select", "report"]),
+        ("index.neighbors=4", ["index", "neardups", "issues", "cluster", "map", "select", "report"]),
+        ("decode.mode=exact", ["ingest", "embed", "index", "neardups", "issues", "cluster", "map", "select", "report"]),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(
@@ -106,7 +106,9 @@ def test_stage_by_stage_gives_what_one_run_gives(image_folder: Path, tmp_path: P
     assert contents(open_workspace(tmp_path / "two")) == contents(whole)
 
 
-def test_appending_gives_what_one_pass_gives_and_reads_only_the_new(image_folder: Path, tmp_path: Path) -> None:
+def test_appending_without_growing_gives_what_one_pass_gives_and_reads_only_the_new(
+    image_folder: Path, tmp_path: Path
+) -> None:
     later = tmp_path / "later"
     later.mkdir()
     for path in (image_folder / "b").glob("*.jpg"):
@@ -114,9 +116,9 @@ def test_appending_gives_what_one_pass_gives_and_reads_only_the_new(image_folder
     go([image_folder], tmp_path / "two")
     for path in later.glob("*.jpg"):
         shutil.move(path, image_folder / "b" / path.name)
-    second = go([image_folder], tmp_path / "two")
+    second = go([image_folder], tmp_path / "two", "grow=false")
     assert next(r for r in second.stages if r.name == "embed").counts["n_read"] == 6
-    one = go([image_folder], tmp_path / "one").workspace
+    one = go([image_folder], tmp_path / "one", "grow=false").workspace
     got, wanted = contents(second.workspace), contents(one)
     assert got["vectors"] == wanted["vectors"]
     assert got["table"] == wanted["table"]
@@ -416,6 +418,34 @@ def test_a_frame_of_a_clip_is_a_row_that_can_be_exported(tmp_path: Path) -> None
     fewer = go([], tmp_path / "w", "sources.every_nth=2", *asked).workspace
     assert column(fewer, "status").count("unsampled") == 10
     assert len(fewer.embeddings()) == 10
+
+
+def test_a_clip_is_thinned_within_a_window_and_stays_certified(tmp_path: Path, rng: np.random.Generator) -> None:
+    import av
+
+    from curator.pipeline.deduplicating import facts_of
+
+    clip = tmp_path / "d" / "clip.mp4"
+    clip.parent.mkdir()
+    picture(rng).save(tmp_path / "d" / "still.jpg")
+    with av.open(str(clip), "w") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(20):
+            pixels = np.full((48, 64, 3), (i * 12, 255 - i * 12, 128), np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+    asked = ["sources.every_nth=1", "select.low_quality=true", "neardups.threshold=0.9", "neardups.window_s=0.25"]
+    place = go([clip.parent], tmp_path / "w", *asked).workspace
+    facts = facts_of(place, place.embeddings(), settings(*asked))
+    assert facts.clips is not None
+    assert facts.times is not None
+    is_frame = [kind == "frame" for kind in column(place, "kind")]
+    assert np.isfinite(facts.times).tolist() == is_frame
+    assert (facts.clips >= 0).tolist() == is_frame
+    found = pipeline.verify(place)
+    assert found.is_sound, found.faults
+    assert 2 <= column(place, "duplicate").count("kept") < 21
 
 
 def test_a_clip_model_embeds_in_the_main_process_and_answers_text(image_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from curator.cluster import hdbscan
 from curator.data import FloatArray, IntArray, Neighbors
 from curator.errors import BadEmbeddings, EmptyGraph
-from curator.projection import neighbour_preservation, pca_map, umap_map
+from curator.projection import extend_map, neighbour_preservation, pca_map, umap_map
 
 
 def graph_of(vectors: FloatArray, k: int) -> Neighbors:
@@ -177,6 +177,41 @@ def test_a_copy_outside_the_sample_lands_on_its_original(rng: np.random.Generato
     placed = umap_map(vectors, graph_of(vectors, 10), sample_up_to=150)
     apart = np.linalg.norm(placed[:100] - placed[100:], axis=1)
     assert np.median(apart) < 0.05 * np.ptp(placed)
+
+
+def test_appended_points_find_their_group_and_move_nobody(rng: np.random.Generator) -> None:
+    vectors, group = groups(rng, 300)
+    placed = umap_map(vectors[:200], graph_of(vectors[:200], 15))
+    points = extend_map(vectors, placed)
+    assert points[:200].tolist() == placed.tolist()
+    assert np.isfinite(points).all()
+    distance = np.linalg.norm(points[200:, None] - points[None, :200], axis=2)
+    assert (group[:200][distance.argmin(axis=1)] == group[200:]).mean() > 0.95
+    by_and_by = extend_map(vectors[:250], placed)
+    assert by_and_by[200:].tolist() == points[200:250].tolist(), "where one lands does not depend on who comes with it"
+
+
+def test_ten_thousand_appended_copies_land_on_their_original(rng: np.random.Generator) -> None:
+    vectors, _ = groups(rng, 40)
+    placed = umap_map(vectors, graph_of(vectors, 15))
+    points = extend_map(np.concatenate([vectors, np.repeat(vectors[[7]], 10_000, axis=0)]), placed)
+    np.testing.assert_allclose(points[40:], np.tile(placed[7], (10_000, 1)), atol=0.05)
+
+
+def test_a_map_is_not_extended_to_fewer_points_or_from_none(rng: np.random.Generator) -> None:
+    vectors, _ = groups(rng, 20)
+    with pytest.raises(BadEmbeddings, match="a map of 20 points cannot be extended to 19 vectors"):
+        extend_map(vectors[:19], pca_map(vectors, 2))
+    with pytest.raises(BadEmbeddings, match="a map of 0 points cannot be extended to 20 vectors"):
+        extend_map(vectors, np.zeros((0, 2), np.float32))
+
+
+def test_pca_axes_of_the_first_points_place_the_others_as_well(rng: np.random.Generator) -> None:
+    vectors, _ = groups(rng, 80)
+    points = pca_map(vectors, 2, n_shaping=50)
+    np.testing.assert_allclose(points[:50], pca_map(vectors[:50], 2), atol=1e-6)
+    axes = np.linalg.lstsq(vectors[:50] - vectors[:50].mean(axis=0), points[:50].astype(np.float64), rcond=None)[0]
+    np.testing.assert_allclose(points[50:], (vectors[50:] - vectors[:50].mean(axis=0)) @ axes, atol=1e-5)
 
 
 def test_progress_reaches_its_total(rng: np.random.Generator) -> None:

@@ -5,7 +5,10 @@ Exit code 0: done; 1: a fault in the data or the workspace; 2: the request itsel
 
     common    options, errors in one line, JSON, progress
     stages    run, and one command per stage
+    calibrating  calibrate
     looking   search, show, info, columns
+    judging   compare, why
+    splitting split, leaks, issues
     leaving   export, verify, models, doctor
 """
 
@@ -15,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from curator.cli import leaving, looking, stages
+from curator.cli import calibrating, judging, leaving, looking, splitting, stages
 
 app = typer.Typer(
     name="curator",
@@ -25,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (stages, looking, leaving):
+for room in (stages, calibrating, looking, judging, splitting, leaving):
     app.add_typer(room.app)
 
 

@@ -42,6 +42,7 @@ FolderSplits = Annotated[
     typer.Option("--splits-from-folders/--no-splits-from-folders", help="A folder train, val or test is the split."),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="See `curator models`.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Make anew in full what only grew by appended images.")]
 Budget = Annotated[str | None, typer.Option("--select", help="How many to pick: a number or a share such as 5%.")]
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -71,8 +72,12 @@ FLAGS = {
     "budget": "select.budget", "fps": "sources.fps", "every_nth": "sources.every_nth", "keyframes": "sources.keyframes",
     "metadata": "sources.metadata", "labels_from_folders": "sources.labels_from_folders",
     "splits_from_folders": "sources.splits_from_folders", "model": "embed.model", "threshold": "neardups.threshold",
-    "keep": "neardups.keep", "method": "select.method", "name": "select.name", "where": "select.where",
+    "keep": "neardups.keep", "neardups_method": "neardups.method", "neardups_space": "neardups.space",
+    "neardups_per_group": "neardups.per_group", "window_s": "neardups.window_s",
+    "method": "select.method", "name": "select.name", "where": "select.where",
     "per_group": "select.per_group", "quotas": "select.quotas", "preselected": "select.preselected",
+    "strategies": "select.strategies", "min_distance": "select.min_distance", "spacing": "select.spacing_s",
+    "covers_from": "select.threshold", "stop_coverage": "select.stop_coverage", "scores": "select.scores",
 }  # fmt: skip
 
 
@@ -81,12 +86,16 @@ def flags(given: dict[str, Any]) -> list[str]:
     out = []
     if given.get("fps") is not None or given.get("every_nth") is not None or given.get("keyframes"):
         out += ["sources.fps=null", "sources.every_nth=null", "sources.keyframes=false"]
+    if given.get("method"):
+        out.append("select.strategies=[]")
+    if given.get("strategies"):
+        out.append("select.method=strategies")
     for name, key in FLAGS.items():
         value = given.get(name)
         if value == "":  # --where "" takes the stored one back
             out.append(f"{key}=null")
         elif value is not None:
-            is_yaml = name == "quotas" or not isinstance(value, str)
+            is_yaml = name in ("quotas", "strategies") or not isinstance(value, str)
             out.append(f"{key}={value if is_yaml else json.dumps(value, ensure_ascii=False)}")
     return out
 

@@ -17,6 +17,7 @@ from curator.cli.common import (
     FolderLabels,
     FolderSplits,
     Fps,
+    Fresh,
     Keyframes,
     Metadata,
     Model,
@@ -48,6 +49,7 @@ def run(
     labels_from_folders: FolderLabels = None,
     splits_from_folders: FolderSplits = None,
     model: Model = None,
+    fresh: Fresh = False,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -61,7 +63,11 @@ def run(
     asked = flags(locals())
     with bar(as_json) as progress:
         done = pipeline.run(
-            sources or [], workspace, config_of(workspace, config, [*asked, *(settings or [])]), progress=progress
+            sources or [],
+            workspace,
+            config_of(workspace, config, [*asked, *(settings or [])]),
+            fresh=fresh,
+            progress=progress,
         )
     numbers = json.loads((done.workspace.path / "report" / "report.json").read_text(encoding="utf-8"))
     if as_json:
@@ -115,22 +121,43 @@ def embed(
 
 @app.command()
 @told
-def index(workspace: Place, config: ConfigFile = None, settings: Settings = None, as_json: AsJson = False) -> None:
+def index(
+    workspace: Place,
+    fresh: Fresh = False,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Build the search index and the neighbour graph, with measured recall.
 
     Example: curator index -w street-scenes
     """
-    _one("index", workspace, config, settings or [], as_json)
+    _one("index", workspace, config, settings or [], as_json, fresh=fresh)
 
 
 @app.command()
 @told
 def neardups(
     workspace: Place,
-    threshold: Annotated[float | None, typer.Option(help="Cosine at or above which two images are the same.")] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="Cosine at or above which two images are the same, or a stored calibration.")
+    ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Which image stays: coverage, sharpest, first, largest, labelled, max:COLUMN.")
     ] = None,
+    neardups_method: Annotated[
+        str | None, typer.Option("--method", help="How pairs are found: auto, exact, approximate.")
+    ] = None,
+    neardups_space: Annotated[
+        str | None, typer.Option("--space", help="model, or copies: the metric `curator calibrate` learnt.")
+    ] = None,
+    neardups_per_group: Annotated[
+        str | None, typer.Option("--per-group", help="Compare only images of one video, folder or value of a column.")
+    ] = None,
+    window_s: Annotated[
+        float | None, typer.Option("--window-s", help="Thin each clip first, among frames so many seconds apart.")
+    ] = None,
+    fresh: Fresh = False,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -139,27 +166,39 @@ def neardups(
 
     Example: curator neardups -w street-scenes --threshold 0.93 --keep sharpest
     """
-    _one("neardups", workspace, config, [*flags(locals()), *(settings or [])], as_json)
+    _one("neardups", workspace, config, [*flags(locals()), *(settings or [])], as_json, fresh=fresh)
 
 
 @app.command()
 @told
-def cluster(workspace: Place, config: ConfigFile = None, settings: Settings = None, as_json: AsJson = False) -> None:
+def cluster(
+    workspace: Place,
+    fresh: Fresh = False,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Group alike images and name the groups.
 
     Example: curator cluster -w street-scenes --set "cluster.method={kind: hdbscan}"
     """
-    _one("cluster", workspace, config, settings or [], as_json)
+    _one("cluster", workspace, config, settings or [], as_json, fresh=fresh)
 
 
 @app.command("map")
 @told
-def map_(workspace: Place, config: ConfigFile = None, settings: Settings = None, as_json: AsJson = False) -> None:
+def map_(
+    workspace: Place,
+    fresh: Fresh = False,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Place every image on a 2-D map.
 
     Example: curator map -w street-scenes
     """
-    _one("map", workspace, config, settings or [], as_json)
+    _one("map", workspace, config, settings or [], as_json, fresh=fresh)
 
 
 @app.command()
@@ -167,12 +206,30 @@ def map_(workspace: Place, config: ConfigFile = None, settings: Settings = None,
 def select(
     workspace: Place,
     budget: Annotated[str | None, typer.Option("--budget", "--select", help="A number or a share such as 5%.")] = None,
-    method: Annotated[str | None, typer.Option(help="representative, diverse, typicality, random, every_nth.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="representative, diverse, mixed, dpp, coverage, graph_cut, typicality, hierarchical, uncertainty, "
+            "random or every_nth."
+        ),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help='Several at once: "[diversity, {kind: weights, column: sharpness}]".')
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the selection.")] = None,
     where: Where = None,
     per_group: Annotated[str | None, typer.Option(help="Column for quotas: cluster, label, split, video, ...")] = None,
-    quotas: Annotated[str | None, typer.Option(help="equal, proportional or {group: count}.")] = None,
+    quotas: Annotated[
+        str | None, typer.Option(help="equal, proportional, like:SELECTION, {group: count} or {group: share}.")
+    ] = None,
     preselected: Annotated[str | None, typer.Option(help="labelled, column:NAME, selection:NAME or a file.")] = None,
+    min_distance: Annotated[float | None, typer.Option(help="Cosine distance that picks keep from each other.")] = None,
+    spacing: Annotated[float | None, typer.Option(help="Seconds that picks of one video keep from each other.")] = None,
+    covers_from: Annotated[
+        float | None, typer.Option("--threshold", help="Cosine from which a pick covers an image.")
+    ] = None,
+    stop_coverage: Annotated[float | None, typer.Option(help="Stop once this share of images is covered.")] = None,
+    scores: Annotated[str | None, typer.Option(help="For uncertainty: a column, or a file of probabilities.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -195,13 +252,25 @@ def report(workspace: Place, config: ConfigFile = None, settings: Settings = Non
 
 
 def _one(
-    name: str, workspace: Path, file: Path | None, settings: list[str], as_json: bool, sources: list[str] | None = None
+    name: str,
+    workspace: Path,
+    file: Path | None,
+    settings: list[str],
+    as_json: bool,
+    sources: list[str] | None = None,
+    *,
+    fresh: bool = False,
 ) -> None:
     from curator import pipeline
 
     with bar(as_json) as progress:
         result = pipeline.run_one(
-            name, workspace, config_of(workspace, file, settings), sources=sources or [], progress=progress
+            name,
+            workspace,
+            config_of(workspace, file, settings),
+            sources=sources or [],
+            fresh=fresh,
+            progress=progress,
         )
     if as_json:
         print_json(_stage_json(result))
@@ -253,16 +322,24 @@ def _summary(numbers: dict[str, Any], stages: Any) -> Iterator[str]:
     if duplicates and duplicates["threshold_origin"] == "default":
         yield (
             f"  threshold {duplicates['threshold']:g} is the model's plain default; the right one depends on the data: "
-            "look at the duplicate groups in the report, then set neardups.threshold"
+            "`curator calibrate` measures it on your own images"
         )
     if numbers.get("evidence"):
-        yield from (
-            f"  {line}" for line in numbers["evidence"]["verdict"].replace(" Every image", "\nEvery image").splitlines()
-        )
+        yield f"  {numbers['evidence']['verdict']}"
     for unmet in (numbers.get("selection") or {}).get("unmet", ()):
         yield f"  {unmet}"
     done = [result for result in stages if not result.skipped]
     if done:
         yield "  " + ", ".join(f"{result.name} {result.seconds:.1f} s" for result in done)
+        yield from _grown(done)
     else:
         yield "  everything was up to date"
+
+
+def _grown(done: Any) -> Iterator[str]:
+    """Which stages left what was there before as it was."""
+    grown = [result for result in done if result.counts.get("pass") == "grown"]
+    if grown:
+        names = ", ".join(result.name for result in grown)
+        n_new = grown[0].counts["n_new"]
+        yield f"  grown by {n_new:,} new images: {names}; what was there stands (--fresh starts anew)"

@@ -2,6 +2,7 @@
 
 scanning   sources -> rows
 reading    files -> pixels, thumbnails and vectors, each file once
+growing    whether a stage may go on from its last result
 derive     vectors -> graph, near-duplicates, clusters, map
 selecting  who may be picked, what was picked and why
 summary    everything -> the report's numbers
@@ -46,7 +47,12 @@ class Run:
 
 
 def run(
-    sources: Sequence[str], workspace: Path | str, config: Config | None = None, *, progress: Progress = no_progress
+    sources: Sequence[str],
+    workspace: Path | str,
+    config: Config | None = None,
+    *,
+    fresh: bool = False,
+    progress: Progress = no_progress,
 ) -> Run:
     """Run every stage that is not up to date.
 
@@ -54,13 +60,14 @@ def run(
         sources: folders, images, videos, tables, tars or URLs; none: those the workspace has.
         workspace: directory, made when nothing is there.
         config: none: as the workspace was last run, else the defaults.
+        fresh: make anew in full what only grew by appended rows, and let nothing grow this time.
     """
     embed.describe((config or Config()).embed.model)  # refuses an unknown model before anything is written
     place = create_workspace(workspace)
     settings = anchored(config or stored_config(place))
     with place.writing("run") as writer:
         results = [_ingest(writer, sources, settings, progress, read=False), _embed(writer, settings, progress)]
-        results += [run_stage(writer, stage, settings, progress) for stage in STAGES.values()]
+        results += [run_stage(writer, stage, settings, progress, fresh=fresh) for stage in STAGES.values()]
     return Run(place, tuple(results))
 
 
@@ -70,9 +77,10 @@ def run_one(
     config: Config | None = None,
     *,
     sources: Sequence[str] = (),
+    fresh: bool = False,
     progress: Progress = no_progress,
 ) -> StageResult:
-    """Run one stage of `NAMES` unless it is up to date.
+    """Run one stage of `NAMES` unless it is up to date; `fresh` as in `run`.
 
     Raises:
         StageMissing: a stage before it has not run.
@@ -87,7 +95,7 @@ def run_one(
             if not place.entries("samples"):
                 raise StageMissing(f"embed needs ingest, which has not run in {place.path}; run `curator ingest` first")
             return _embed(writer, settings, progress)
-        return run_stage(writer, STAGES[name], settings, progress)
+        return run_stage(writer, STAGES[name], settings, progress, fresh=fresh)
 
 
 def stored_config(workspace: Workspace) -> Config:

@@ -1,7 +1,11 @@
-"""Near-duplicates of a workspace: columns in, the cover and its certificate out."""
+"""Near-duplicates of a workspace: columns in, the cover and its certificate out.
+
+Appended images are compared with who is kept and with each other; what was decided before stands.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,50 +14,79 @@ from curator import embed
 from curator import neardups as duplicates
 from curator.catalog import Catalog
 from curator.config import Config
-from curator.data import Progress
-from curator.errors import UsageError
+from curator.data import Embeddings, FloatArray, IntArray, Progress
+from curator.errors import StageMissing, UsageError
+from curator.pipeline.calibrating import metric_of, threshold_of
 from curator.pipeline.derive import floats, rows_table, threads, vectors_and_graph, write_column
+from curator.pipeline.growing import growth
+from curator.pipeline.recertifying import recertify
+from curator.pipeline.splitting import VIDEO, codes_of
 from curator.workspace import Workspace, Writer
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     Counts = dict[str, Any]
 
+LATER = ("neardup", "cluster", "map", "issues")  # columns made from near-duplicates
 
-def threshold(config: Config) -> float:
-    """Near-duplicate threshold: as configured, else the model's plain default."""
-    return config.neardups.threshold or embed.describe(config.embed.model).threshold
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of each image besides its vector, as far as the settings ask for it."""
+
+    sharpness: FloatArray  # (n,)
+    scores: FloatArray | None  # (n,) of the keep policy; none for coverage and first
+    digest_groups: IntArray  # (n,) first position with the same bytes
+    groups: IntArray | None  # (n,) only images of one group may cover each other; none for all
+    clips: IntArray | None  # (n,) code of the clip, -1 for what is no frame; none without a temporal window
+    times: FloatArray | None  # (n,) seconds into the clip, nan for what is no frame
+
+    def arrays(self) -> list[Any]:
+        """Those that are there: what a decision depends on, image by image."""
+        given = (self.sharpness, self.scores, self.digest_groups, self.groups, self.clips, self.times)
+        return [values for values in given if values is not None]
 
 
 def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
     """Remove exact and near-duplicates so that every removed row names its nearest kept one."""
-    workspace = writer.workspace
+    workspace, asked = writer.workspace, config.neardups
     embeddings, graph = vectors_and_graph(workspace, config)
-    policy = config.neardups.keep
-    column = [policy.partition(":")[2]] if ":" in policy else []
-    _check_keep_column(workspace, column)
-    table = rows_table(workspace, embeddings.rows, ["digest", "sharpness", "size_px", "labels", *column])
-    columns = {name: floats(table, name) for name in ("sharpness", "size_px", *column)}
-    columns["labelled"] = np.asarray([bool(labels) for labels in table["labels"].to_pylist()], np.float32)
-    result = duplicates.cover(
-        embeddings.vectors,
-        graph,
-        threshold(config),
-        policy=policy,
-        scores=duplicates.priority(policy, columns),
-        sharpness=columns["sharpness"],
-        digest_groups=duplicates.exact_groups(table["digest"].to_pylist()),
-        threads=threads(config),
-        progress=progress,
-    )
-    certificate = duplicates.certify(embeddings.vectors, result, threads=threads(config))
-    kinds = np.where(result.kept, "kept", np.where(result.exact, "exact", "near"))
+    metric = metric_of(workspace, config, embeddings)
+    threshold, origin = threshold_of(workspace, config)
+    facts = facts_of(workspace, embeddings, config)
+    how = {
+        "neardups": asked.model_dump(exclude={"threshold"}), "threshold": threshold, "embed.model": embeddings.space,
+        "metric": metric.space,
+    }  # fmt: skip
+    grown = growth(workspace, "columns/neardup", config, how, embeddings.rows, metric.vectors, *facts.arrays())
+    given: dict[str, Any] = {
+        "policy": asked.keep, "scores": facts.scores, "sharpness": facts.sharpness,
+        "digest_groups": facts.digest_groups, "groups": facts.groups, "clips": facts.clips, "times": facts.times,
+        "window_s": asked.window_s or 0.0, "method": asked.method, "threads": threads(config), "progress": progress,
+    }  # fmt: skip
+    checked: dict[str, Any] = {"groups": facts.groups, "threads": threads(config)}
+    if grown.is_full:
+        own_graph = graph if metric is embeddings else None
+        result = duplicates.cover(metric.vectors, own_graph, threshold, **given)
+        certificate = duplicates.certify(metric.vectors, result, **checked)
+    else:
+        old = stored_cover(workspace.column("neardup"), metric, threshold)
+        result = duplicates.extend(metric.vectors, grown.n_old, old, **given)
+        before = workspace.entries("columns/neardup")[0].meta["certificate"]
+        certificate = recertify(metric.vectors, result, old, before, **checked)
     decided = {
         "row": embeddings.rows,
-        "duplicate": kinds.tolist(),
+        "duplicate": np.where(result.kept, "kept", np.where(result.exact, "exact", "near")).tolist(),
         "representative": embeddings.rows[result.representative],
         "similarity": result.similarity.astype(np.float32),
+        **({} if facts.groups is None else {"duplicate_group": facts.groups}),
     }
-    meta = {"space": embeddings.space, "threshold": result.threshold, "certificate": certificate.to_dict()}
+    meta = {
+        "space": embeddings.space, "metric": metric.space, "metric_stamp": metric_stamp(workspace, config),
+        "threshold": result.threshold, "threshold_origin": origin,
+        "certificate": certificate.to_dict(), **grown.meta,
+    }  # fmt: skip
     write_column(writer, "neardup", decided, meta)
     return {
         "n_kept": int(result.kept.sum()),
@@ -61,13 +94,69 @@ def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
         "n_near": int((~result.exact & ~result.kept).sum()),
         "threshold": round(result.threshold, 4),
         "orphans": certificate.orphans,
-    }
+    } | grown.counts()
 
 
-def _check_keep_column(workspace: Workspace, names: list[str]) -> None:
-    """Refuse a keep policy by a column that comes after near-duplicates."""
+def facts_of(workspace: Workspace, embeddings: Embeddings, config: Config) -> Facts:
+    """Columns that decide who is kept and who may cover whom.
+
+    Raises:
+        UsageError: a column that is itself made from near-duplicates, or lists where one value is needed.
+        UnknownColumn: a column that is not there.
+    """
+    asked = config.neardups
+    by = asked.keep.partition(":")[2]
+    _check_columns(workspace, [name for name in (by, asked.per_group) if name])
+    is_timed = asked.window_s is not None
+    wanted = ["digest", "sharpness", "size_px", "labels", *(["time_s"] if is_timed else []), *([by] if by else [])]
+    table = rows_table(workspace, embeddings.rows, wanted)
+    columns = {name: floats(table, name) for name in ("sharpness", "size_px", *([by] if by else []))}
+    columns["labelled"] = np.asarray([bool(labels) for labels in table["labels"].to_pylist()], np.float32)
+    return Facts(
+        sharpness=columns["sharpness"],
+        scores=duplicates.priority(asked.keep, columns),
+        digest_groups=duplicates.exact_groups(table["digest"].to_pylist()),
+        groups=codes_of(workspace, embeddings.rows, asked.per_group) if asked.per_group else None,
+        clips=codes_of(workspace, embeddings.rows, VIDEO) if is_timed else None,
+        times=floats(table, "time_s") if is_timed else None,
+    )
+
+
+def stored_cover(table: pa.Table, metric: Embeddings, threshold: float) -> duplicates.Cover:
+    """A cover as the column file holds it."""
+    kinds = np.asarray(table["duplicate"].to_pylist(), dtype=object)
+    return duplicates.Cover(
+        kept=kinds == "kept",
+        representative=metric.positions_of(table["representative"].to_numpy()),
+        similarity=table["similarity"].to_numpy(),
+        exact=kinds == "exact",
+        threshold=threshold,
+    )
+
+
+def metric_stamp(workspace: Workspace, config: Config) -> list[str]:
+    """Which learnt metric near-duplicates are decided in; empty for the vectors as they are."""
+    is_learnt = config.neardups.space == "copies"
+    return learnt_stamp(workspace, embed.space_name(config.embed.model)) if is_learnt else []
+
+
+def learnt_stamp(workspace: Workspace, space: str) -> list[str]:
+    """Which metric for copies a space has; empty for none."""
+    return [entry.fingerprint for entry in workspace.entries(f"calibration/{space}")[1:]]  # the first: thresholds
+
+
+def threshold_stamp(workspace: Workspace, config: Config) -> float | None:
+    """The threshold as far as it is known; none where the calibration it names is not there yet."""
+    try:
+        return threshold_of(workspace, config)[0]
+    except StageMissing:
+        return None
+
+
+def _check_columns(workspace: Workspace, names: list[str]) -> None:
+    """Refuse a column that comes after near-duplicates."""
     with Catalog(workspace) as catalog:
         origins = {column.name: column.origin for column in catalog.columns()}
     for name in names:
-        if origins.get(name) in ("neardup", "cluster", "map"):
-            raise UsageError(f"neardups.keep: column {name!r} is made from near-duplicates; choose another column")
+        if origins.get(name) in LATER:
+            raise UsageError(f"neardups: column {name!r} is made from near-duplicates; choose another column")

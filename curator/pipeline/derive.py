@@ -1,13 +1,16 @@
 """From vectors to columns: neighbour graph, clusters and map.
 
 Each function reads what earlier stages published, calls one pure module and
-writes a column file; the stage table decides when it runs.
+writes a column file; the stage table decides when it runs, `growing` whether
+only the appended rows are worked on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from curator.config import Config, Hdbscan
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors, Progress
 from curator.disk import put_bytes
 from curator.errors import StageMissing, UnknownColumn
+from curator.pipeline.growing import TWICE, growth
 from curator.pipeline.reading import check_any
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Workspace, Writer
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Counts = dict[str, Any]
+
+
+SEARCHED = 10  # nearest ones over which the recall of a search index is measured
 
 
 def threads(config: Config) -> int:
@@ -49,16 +56,25 @@ def index_spec(config: Config) -> index.IndexSpec:
 
 
 def index_(writer: Writer, config: Config, progress: Progress) -> Counts:
-    """Build the search index and the neighbour graph that every later stage reads."""
+    """Build the search index and the neighbour graph that every later stage reads, or add the appended rows to them."""
+    workspace = writer.workspace
     space = embed.space_name(config.embed.model)
     check_any(writer, space)
-    embeddings = writer.workspace.embeddings(space)
+    embeddings = workspace.embeddings(space)
     spec = index_spec(config)
-    searcher = index.build(embeddings.vectors, spec, progress=progress)
-    graph = index.knn_graph(embeddings.vectors, config.index.neighbors, spec, progress=progress)
-    made_from = [entry.fingerprint for entry in writer.workspace.entries(f"vectors/{space}")]
+    key = f"index/{space}"
+    how = {"index": config.index.model_dump(), "seed": config.seed}
+    grown = growth(workspace, key, config, how, embeddings.rows, embeddings.vectors)
+    if grown.is_full:
+        searcher = index.build(embeddings.vectors, spec, progress=progress)
+        graph = index.knn_graph(embeddings.vectors, config.index.neighbors, spec, progress=progress)
+    else:
+        searcher = _extended_searcher(workspace, embeddings, grown.n_old, spec, progress=progress)
+        _, old = workspace.neighbors(space)
+        graph = index.extend_graph(old, embeddings.vectors, spec=spec, progress=progress)
+    made_from = [entry.fingerprint for entry in workspace.entries(f"vectors/{space}")]
     which = hashlib.sha256(embeddings.rows.tobytes()).hexdigest()
-    stamp = fingerprint("index", made_from, which, config.index.model_dump(), config.seed)
+    stamp = fingerprint("index", made_from, which, config.index.model_dump(), config.seed, grown.n_full)
     stem = f"index/{space}-{stamp}"
 
     def put(out: Any) -> None:
@@ -72,30 +88,63 @@ def index_(writer: Writer, config: Config, progress: Progress) -> Counts:
         writer.write(f"{stem}.faiss", lambda out: put_bytes(out, stored))
     meta = {
         "kind": searcher.kind, "recall": graph.recall, "search_recall": searcher.recall, "k": graph.k,
-        "notes": list(searcher.notes), "faiss": f"{stem}.faiss" if searcher.kind != "flat" else None,
+        "notes": list(searcher.notes), "faiss": f"{stem}.faiss" if searcher.kind != "flat" else None, **grown.meta,
     }  # fmt: skip
     entry = Entry(f"{stem}.neighbors.npz", stamp, n=len(embeddings), meta=meta)
-    writer.publish({f"index/{space}": [entry]})
-    return {"n": len(embeddings), "kind": searcher.kind, "k": graph.k, "recall": round(graph.recall, 4)}
+    writer.publish({key: [entry]})
+    shown = {"n": len(embeddings), "kind": searcher.kind, "k": graph.k, "recall": round(graph.recall, 4)}
+    return shown | grown.counts()
+
+
+def _extended_searcher(
+    workspace: Workspace, embeddings: Embeddings, n_old: int, spec: index.IndexSpec, *, progress: Progress
+) -> index.SearchIndex:
+    """The stored search index with the appended vectors added; built anew where it is flat or misses the floor then."""
+    entry = workspace.entries(f"index/{embeddings.space}")[0]
+    vectors, faiss = embeddings.vectors, entry.meta.get("faiss")
+    if not faiss or len(vectors) == n_old:
+        return index.build(vectors, spec, progress=progress)
+    old = index.SearchIndex.from_bytes((workspace.path / str(faiss)).read_bytes(), vectors[:n_old], spec=spec)
+    if old.structure is None:
+        return index.build(vectors, spec, progress=progress)
+    old.structure.add(vectors[n_old:])  # ours alone: it was just read
+    grown = replace(old, vectors=vectors)
+    sample = np.sort(np.random.default_rng(spec.seed).choice(len(vectors), min(spec.sample, len(vectors)), False))
+    truth = index.exact_search(vectors[sample], vectors, SEARCHED, threads=spec.threads, device=spec.device)[1]
+    recall = index.measure_recall(grown.search(vectors[sample], SEARCHED)[1], truth)
+    if recall < spec.min_recall:
+        return index.build(vectors, spec, progress=progress)
+    return replace(grown, recall=min(recall, old.recall))
 
 
 def cluster(writer: Writer, config: Config, progress: Progress) -> Counts:
-    """Group alike images and name the groups by their tags."""
+    """Group alike images and name the groups by their tags; appended ones join the groups there are."""
     workspace = writer.workspace
     embeddings, graph = vectors_and_graph(workspace, config)
     method = config.cluster.method
-    if isinstance(method, Hdbscan):
-        low = _low_dim(embeddings, graph, method, config, progress)
-        found = clustering.hdbscan(low, min_cluster_size=method.min_cluster_size, min_samples=method.min_samples)
+    kept = _kept(workspace, embeddings)
+    grown = growth(
+        workspace, "columns/cluster", config,
+        {
+            "cluster": config.cluster.model_dump(), "seed": config.seed, "embed.model": embeddings.space,
+            "tags": _has_tags(workspace, embeddings.space),
+        },
+        embeddings.rows, embeddings.vectors, *([] if kept is None else [kept]),
+        until=TWICE,
+        never=_no_centres(workspace, config),
+    )  # fmt: skip
+    if not grown.is_full:
+        before, names = _stored_clusters(workspace, embeddings)
+        found = clustering.extend(before, embeddings.vectors)
     else:
-        found = clustering.kmeans(
-            embeddings.vectors,
-            method.n_clusters,
-            seed=config.seed,
-            threads=threads(config),
-            train=_kept(workspace, embeddings),
-        )
-    names = _cluster_names(workspace, embeddings, found, config)
+        if isinstance(method, Hdbscan):
+            low = _low_dim(embeddings, graph, method, config, progress)
+            found = clustering.hdbscan(low, min_cluster_size=method.min_cluster_size, min_samples=method.min_samples)
+        else:
+            found = clustering.kmeans(
+                embeddings.vectors, method.n_clusters, seed=config.seed, threads=threads(config), train=kept
+            )
+        names = _cluster_names(workspace, embeddings, found, config)
     shown = [names[label] if label >= 0 else None for label in found.labels]
     columns = {
         "row": embeddings.rows,
@@ -104,18 +153,21 @@ def cluster(writer: Writer, config: Config, progress: Progress) -> Counts:
         "cluster_distance": found.distance,
     }
     medoids = [int(embeddings.rows[position]) for position in found.medoids]
-    meta = {"space": embeddings.space, "method": method.kind, "names": names, "medoids": medoids}
-    write_column(writer, "cluster", columns, meta)
-    return {"n_clusters": len(found), "n_noise": found.n_noise, "method": method.kind}
+    meta = {"space": embeddings.space, "method": method.kind, "names": names, "medoids": medoids, **grown.meta}
+    write_column(writer, "cluster", columns, meta, beside=_write_centres(writer, embeddings.space, found))
+    return {"n_clusters": len(found), "n_noise": found.n_noise, "method": method.kind} | grown.counts()
 
 
 def map_(writer: Writer, config: Config, progress: Progress) -> Counts:
-    """Place every image on a plane."""
-    embeddings, graph = vectors_and_graph(writer.workspace, config)
+    """Place every image on a plane; appended ones between those that have a place."""
+    workspace = writer.workspace
+    embeddings, graph = vectors_and_graph(workspace, config)
     section = config.map
+    how = {"map": section.model_dump(), "seed": config.seed, "embed.model": embeddings.space, "graph": graph.k}
+    grown = growth(workspace, "columns/map", config, how, embeddings.rows, embeddings.vectors, until=TWICE)
     if section.kind == "pca":
-        points = projection.pca_map(embeddings.vectors, 2)
-    else:
+        points = projection.pca_map(embeddings.vectors, 2, n_shaping=grown.n_full)
+    elif grown.is_full:
         points = projection.umap_map(
             embeddings.vectors,
             graph,
@@ -127,10 +179,20 @@ def map_(writer: Writer, config: Config, progress: Progress) -> Counts:
             threads=threads(config),
             progress=progress,
         )
+    else:
+        placed = workspace.column("map", ["x", "y"])
+        points = projection.extend_map(
+            embeddings.vectors,
+            np.column_stack([placed["x"].to_numpy(), placed["y"].to_numpy()]),
+            threads=threads(config),
+            progress=progress,
+        )
     preserved = projection.neighbour_preservation(points, graph) if graph.k else None
     columns = {"row": embeddings.rows, "x": points[:, 0].copy(), "y": points[:, 1].copy()}
-    write_column(writer, "map", columns, {"space": embeddings.space, "method": section.kind, "preserved": preserved})
-    return {"n": len(points), "method": section.kind, "preserved": None if preserved is None else round(preserved, 3)}
+    meta = {"space": embeddings.space, "method": section.kind, "preserved": preserved, **grown.meta}
+    write_column(writer, "map", columns, meta)
+    shown = {"n": len(points), "method": section.kind, "preserved": None if preserved is None else round(preserved, 3)}
+    return shown | grown.counts()
 
 
 # -- shared by the stages ----------------------------------------------------------------------------------------
@@ -174,15 +236,22 @@ def floats(table: pa.Table, name: str) -> FloatArray:
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float32)
 
 
-def write_column(writer: Writer, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Write and publish one column file with what is known about it."""
+def write_column(
+    writer: Writer,
+    name: str,
+    columns: dict[str, Any],
+    meta: dict[str, Any],
+    *,
+    beside: Mapping[str, Sequence[Entry] | None] | None = None,
+) -> None:
+    """Write one column file with what is known about it; published in one step with the entries `beside` it."""
     import pyarrow as pa
 
     table = pa.table(columns)
     stamp = fingerprint(name, table.nbytes, meta, [_digest(table[field]) for field in table.column_names])
     entry = Entry(f"columns/{name}-{stamp}.parquet", stamp, n=table.num_rows, meta=meta)
     writer.write_table(entry.file, table)
-    writer.publish({f"columns/{name}": [entry]})
+    writer.publish({f"columns/{name}": [entry], **(beside or {})})
 
 
 def _digest(column: pa.ChunkedArray) -> str:
@@ -216,12 +285,51 @@ def _kept(workspace: Workspace, embeddings: Embeddings) -> BoolArray | None:
     return np.isin(embeddings.rows, kept)
 
 
+def _write_centres(writer: Writer, space: str, found: clustering.Clusters) -> dict[str, list[Entry] | None]:
+    """The centres that appended images will be put with, as an entry to publish."""
+    if found.centres is None:
+        return {f"centres/{space}": None}
+    stamp = fingerprint("centres", hashlib.sha256(np.ascontiguousarray(found.centres).data).hexdigest())
+    entry = Entry(f"index/{space}-centres-{stamp}.npy", stamp, n=len(found))
+    if not writer.workspace.has_files(entry):
+        writer.write_array(entry.file, found.centres)
+    return {f"centres/{space}": [entry]}
+
+
+def _no_centres(workspace: Workspace, config: Config) -> str:
+    """Why appended images have no centres to join; empty where they have."""
+    if isinstance(config.cluster.method, Hdbscan):
+        return "density clusters have no centres to join"
+    has_centres = bool(workspace.entries(f"centres/{embed.space_name(config.embed.model)}"))
+    return "" if has_centres else "the centres of the clusters are gone"
+
+
+def _stored_clusters(workspace: Workspace, embeddings: Embeddings) -> tuple[clustering.Clusters, list[str]]:
+    """The clusters as they were last made, and their names."""
+    entry, centres = workspace.entries("columns/cluster")[0], workspace.entries(f"centres/{embeddings.space}")
+    table = workspace.column("cluster", ["cluster", "cluster_distance"])
+    labels = table["cluster"].to_numpy()
+    names = list(entry.meta["names"])
+    found = clustering.Clusters(
+        labels=labels,
+        medoids=embeddings.positions_of(np.asarray(entry.meta["medoids"], np.int64)),
+        sizes=np.bincount(labels[labels >= 0], minlength=len(names)),
+        distance=table["cluster_distance"].to_numpy(),
+        centres=np.load(workspace.file(centres[0])) if centres else None,
+    )
+    return found, names
+
+
+def _has_tags(workspace: Workspace, space: str) -> bool:
+    entries = workspace.entries("columns/tags")
+    return bool(entries) and entries[0].meta.get("space") == space
+
+
 def _cluster_names(
     workspace: Workspace, embeddings: Embeddings, found: clustering.Clusters, config: Config
 ) -> list[str]:
     plain = [f"cluster {number}" for number in range(len(found))]
-    entries = workspace.entries("columns/tags")
-    if not entries or entries[0].meta.get("space") != embeddings.space or not len(found):
+    if not _has_tags(workspace, embeddings.space) or not len(found):
         return plain
     tags = workspace.column("tags", ["row", "tag_ids", "tag_scores"])
     ids = {row: (i, s) for row, i, s in zip(*(tags[c].to_pylist() for c in tags.column_names), strict=True) if i}

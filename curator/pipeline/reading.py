@@ -16,14 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from curator import embed, images, loader
+from curator import embed, images, loader, quality
 from curator.catalog import Catalog
 from curator.config import Config
 from curator.data import IntArray, Progress, Sample
 from curator.disk import atomic_write
 from curator.errors import BadEmbeddings, DataError
 from curator.pipeline.scanning import identity, samples_of
-from curator.quality import measure
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Writer
 
@@ -151,7 +150,7 @@ def _jobs(writer: Writer, config: Config, *, model: str | None) -> Iterator[_Job
         have_vectors = {entry.part: entry.fingerprint for entry in stored if workspace.has_files(entry)}
         model_stamp = embed.fingerprint(model)
     for entry in workspace.entries("samples"):
-        pixel_stamp = fingerprint("pixels", VERSION, identity(entry), decode)
+        pixel_stamp = fingerprint("pixels", VERSION, quality.VERSION, identity(entry), decode)
         vector_stamp = fingerprint(
             "vectors",
             VERSION,
@@ -269,7 +268,7 @@ def _pixel_fields() -> list[tuple[str, Any]]:
     """Columns of `pixels` and their Arrow types, taken from what `quality.measure` gives."""
     import pyarrow as pa
 
-    example = measure(np.zeros((8, 8, 3), np.uint8), width=8, height=8)
+    example = quality.measure(np.zeros((8, 8, 3), np.uint8), width=8, height=8)
     fields = [(name, pa.int64() if isinstance(value, int) else pa.float32()) for name, value in example.items()]
     return [*fields, ("digest", pa.string()), ("phash", pa.uint64()), ("format", pa.string()), ("bytes", pa.int64())]
 

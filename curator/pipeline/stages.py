@@ -16,7 +16,7 @@ from curator import embed
 from curator.config import Config
 from curator.data import Progress
 from curator.errors import CuratorError, StageMissing
-from curator.pipeline import deduplicating, derive, reading, selecting, summary
+from curator.pipeline import deduplicating, derive, issues, reading, selecting, summary
 from curator.snapshot import StageRecord, fingerprint
 from curator.workspace import Workspace, Writer
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("curator")
 
 SECTIONS = {
     "ingest": ("sources", "decode"), "embed": ("decode", "embed"), "index": ("embed", "index"),
-    "neardups": ("neardups",), "cluster": ("cluster",), "map": ("map",),
+    "neardups": ("neardups",), "issues": ("issues",), "cluster": ("cluster",), "map": ("map",),
     "select": ("select", "quality"), "report": ("report",),
 }  # fmt: skip
 """Sections of the configuration that a stage puts into effect, and so into the workspace."""
@@ -69,8 +69,16 @@ def _statuses(workspace: Workspace) -> list[str]:
 
 
 def _stage_stamp(workspace: Workspace, *names: str) -> list[str | None]:
-    records = [workspace.snapshot.stages.get(name) for name in names]
-    return [record.fingerprint if record else None for record in records]
+    return [_result_stamp(workspace.snapshot.stages.get(name)) for name in names]
+
+
+def _result_stamp(record: StageRecord | None) -> str | None:
+    """Changes with what a stage was made from, and when a result that grew is made anew in full."""
+    if record is None:
+        return None
+    if record.counts.get("pass") != "grown":
+        return record.fingerprint
+    return f"{record.fingerprint} grown from {record.counts['n_full']}"
 
 
 def _index_inputs(workspace: Workspace, config: Config) -> list[Any]:
@@ -83,10 +91,20 @@ def _index_inputs(workspace: Workspace, config: Config) -> list[Any]:
 
 
 def _neardups_inputs(workspace: Workspace, config: Config) -> list[Any]:
-    labels = _stamps(workspace, "samples") if config.neardups.keep == "labelled" or ":" in config.neardups.keep else []
+    asked = config.neardups
+    names_columns = asked.keep == "labelled" or ":" in asked.keep or asked.per_group
     return [
-        _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/pixels"), labels,
-        config.neardups.model_dump(), deduplicating.threshold(config),
+        _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/pixels"),
+        _stamps(workspace, "samples", *_split_keys(workspace)) if names_columns else [],
+        deduplicating.metric_stamp(workspace, config),
+        asked.model_dump(), deduplicating.threshold_stamp(workspace, config),
+    ]  # fmt: skip
+
+
+def _issues_inputs(workspace: Workspace, config: Config) -> list[Any]:
+    return [
+        _stage_stamp(workspace, "index", "neardups"), _space(config), _stamps(workspace, "columns/pixels"),
+        config.issues.model_dump(),
     ]  # fmt: skip
 
 
@@ -104,13 +122,18 @@ def _map_inputs(workspace: Workspace, config: Config) -> list[Any]:
 def _names_columns(config: Config) -> bool:
     """Whether the selection may depend on any column, the map's too."""
     asked = config.select
-    return bool(asked.where or asked.per_group or (asked.preselected or "").startswith("column:"))
+    named = (asked.where, asked.per_group, asked.scores, asked.strategies)
+    return any(named) or (asked.preselected or "").startswith("column:")
+
+
+def _split_keys(workspace: Workspace) -> list[str]:
+    return [f"splits/{name}" for name in workspace.names("splits")]
 
 
 def _select_inputs(workspace: Workspace, config: Config) -> list[Any]:
     return [
-        _stage_stamp(workspace, "index", "neardups", "cluster", *(["map"] if _names_columns(config) else [])),
-        _stamps(workspace, "samples", "columns/pixels"),
+        _stage_stamp(workspace, "index", "neardups", "cluster", *(["map", "issues"] if _names_columns(config) else [])),
+        _stamps(workspace, "samples", "columns/pixels", *(_split_keys(workspace) if _names_columns(config) else [])),
         config.select.model_dump(), _space(config), config.quality.model_dump(), config.seed, config.report.n_random,
         selecting.preselected_stamp(workspace, config),
     ]  # fmt: skip
@@ -119,7 +142,8 @@ def _select_inputs(workspace: Workspace, config: Config) -> list[Any]:
 def _report_inputs(workspace: Workspace, config: Config) -> list[Any]:
     return [
         _stage_stamp(workspace, *(name for name in STAGES if name != "report")), config.model_dump(),
-        list(workspace.snapshot.sources), _stamps(workspace, "samples"), _statuses(workspace),
+        list(workspace.snapshot.sources), _stamps(workspace, "samples", *_split_keys(workspace)), _statuses(workspace),
+        _stamps(workspace, *(f"calibration/{space}" for space in workspace.names("calibration"))),
     ]  # fmt: skip
 
 
@@ -130,27 +154,31 @@ STAGES: dict[str, Stage] = {
         Stage(
             "neardups", 1, "index", ("index",), _neardups_inputs, deduplicating.neardups, lambda c: "columns/neardup"
         ),
+        Stage("issues", 1, "neardups", ("neardups",), _issues_inputs, issues.issues, lambda c: "columns/issues"),
         Stage(
-            "cluster", 1, "index", ("index", "neardups"), _cluster_inputs, derive.cluster, lambda c: "columns/cluster"
+            "cluster", 2, "index", ("index", "neardups"), _cluster_inputs, derive.cluster, lambda c: "columns/cluster"
         ),
         Stage("map", 1, "index", ("index",), _map_inputs, derive.map_, lambda c: "columns/map"),
         Stage(
             "select",
-            1,
+            2,
             "neardups",
             ("neardups", "cluster"),
             _select_inputs,
             selecting.select,
             lambda c: f"selections/{c.select.name}",
         ),
-        Stage("report", 1, "ingest", ("map", "select"), _report_inputs, summary.report, lambda c: "report"),
+        Stage("report", 2, "ingest", ("map", "select"), _report_inputs, summary.report, lambda c: "report"),
     )
 }
 """Every stage after ingest and embed, in the order they run."""
 
 
-def run_stage(writer: Writer, stage: Stage, config: Config, progress: Progress) -> StageResult:
+def run_stage(writer: Writer, stage: Stage, config: Config, progress: Progress, *, fresh: bool = False) -> StageResult:
     """Run a stage unless its result is already there, and record it.
+
+    Args:
+        fresh: a result that grew does not count as there, and none grows this time.
 
     Raises:
         StageMissing: the stage it needs has not run.
@@ -163,11 +191,21 @@ def run_stage(writer: Writer, stage: Stage, config: Config, progress: Progress) 
         )
     stamp = fingerprint(stage.name, stage.version, stage.inputs(workspace, config))
     old = workspace.snapshot.stages.get(stage.name)
-    if old is not None and old.fingerprint == stamp and _is_there(workspace, stage.makes(config)):
+    if (
+        old is not None
+        and old.fingerprint == stamp
+        and _is_good(old, config, fresh)
+        and _is_there(workspace, stage.makes(config))
+    ):
         return StageResult(stage.name, True, 0.0, dict(old.counts))
     started = time.perf_counter()
-    counts = stage.work(writer, config, progress)
+    counts = stage.work(writer, config.model_copy(update={"grow": config.grow and not fresh}), progress)
     return finish(writer, stage.name, stamp, config, counts, time.perf_counter() - started)
+
+
+def _is_good(record: StageRecord, config: Config, fresh: bool = False) -> bool:
+    """Whether a result may be one that grew, where it is one."""
+    return record.counts.get("pass") != "grown" or (config.grow and not fresh)
 
 
 def _is_there(workspace: Workspace, key: str) -> bool:
@@ -180,7 +218,9 @@ def _is_there(workspace: Workspace, key: str) -> bool:
 
 def finish(writer: Writer, name: str, stamp: str, config: Config, counts: Counts, seconds: float) -> StageResult:
     """Publish a stage's record, log it and append it to the runs."""
-    used = {section: config.model_dump()[section] for section in (*SECTIONS[name], "seed", "workers", "threads")}
+    used = {
+        section: config.model_dump()[section] for section in (*SECTIONS[name], "seed", "workers", "threads", "grow")
+    }
     writer.publish(
         stages={name: StageRecord(stamp, time.time(), seconds, counts)},
         config={**writer.workspace.snapshot.config, **used},  # a setting that fails its stage is not remembered
@@ -215,7 +255,8 @@ def states(workspace: Workspace, config: Config) -> dict[str, State]:
         if record is None:
             out[stage.name] = "missing"
         else:
-            is_made = record.fingerprint == stamp and _is_there(workspace, stage.makes(config))
+            is_made = record.fingerprint == stamp and _is_good(record, config)
+            is_made = is_made and _is_there(workspace, stage.makes(config))
             is_current = is_made and all(out[name] != "stale" for name in stage.reads)
             out[stage.name] = "current" if is_current else "stale"
     return out
