@@ -164,14 +164,19 @@ def nearest_hash(
     there = np.arange(len(hashes)) if with_flat else np.flatnonzero(hashes != FLAT)
     values, first = np.unique(hashes[there], return_index=True)
     open_ = np.arange(len(queries)) if with_flat else np.flatnonzero(queries != FLAT)
+    looked = -1  # bits within which nothing is near to those still open
     for step in (min(step, radius) for step in STEPS):
-        found = hamming_between(queries[open_], values, step, with_flat=True, max_pairs=2**62)
+        try:
+            found = hamming_between(queries[open_], values, step, with_flat=True, max_pairs=MAX_PAIRS)
+        except DataError:
+            break  # so many are alike that their pairs cannot be held: each is compared with all
+        looked = step
         order = np.lexsort((there[first[found.right]], found.bits, found.left))
         best = order[np.flatnonzero(np.diff(found.left[order], prepend=-1))]
         asked = open_[found.left[best]]
         position[asked], bits[asked] = there[first[found.right[best]]], found.bits[best]
         open_ = open_[position[open_] < 0]
-    for start in range(0, len(open_) if radius > STEPS[-1] and len(values) else 0, 64):
+    for start in range(0, len(open_) if radius > looked and len(values) else 0, 64):
         asked = open_[start : start + 64]
         apart = np.bitwise_count(queries[asked, None] ^ hashes[there]).astype(np.int64)  # (64, n)
         nearest = apart.argmin(axis=1)  # the first of equally near ones, which is the lowest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -175,3 +177,20 @@ def test_a_radius_that_64_bits_do_not_have_is_refused(radius: int) -> None:
 def test_hashes_of_another_type_are_refused() -> None:
     with pytest.raises(BadEmbeddings, match=r"hashes of shape \(2,\) and type int64; expected \(n,\) uint64"):
         nearest_hash(np.zeros(2, np.int64), np.zeros(2, np.uint64))
+
+
+def test_the_nearest_of_very_many_alike_are_found_without_holding_their_pairs(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = np.unique(np.uint64(1 << 63) | (np.uint64(1) << rng.integers(50, size=(1_500, 3), dtype=np.uint64)).sum(1))
+    ours, theirs = alike[::2], alike[1::2]
+    expected = nearest_hash(theirs, ours, radius=6)
+    monkeypatch.setattr(hashing, "MAX_PAIRS", 10_000)
+    monkeypatch.setattr(hashing, "CHUNK", 10_000)
+    tracemalloc.start()
+    found = nearest_hash(theirs, ours, radius=6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert peak < 5_000_000, "all their pairs take 30 MB"

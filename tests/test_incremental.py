@@ -291,6 +291,20 @@ def test_a_stored_search_index_takes_the_new_vectors_in(tmp_path: Path, kind: Li
     assert grown.recall <= first.recall
 
 
+def test_the_recall_of_a_grown_search_index_counts_nobody_as_its_own_neighbour() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(2)
+    vectors = index.normalise(rng.standard_normal((3_000, 16)).astype(np.float32))
+    spec = index.IndexSpec(kind="ivf", sample=3_000, min_recall=0.0, threads=1)
+    first = index.build(vectors[:2_000], spec)
+    grown = index.extend_index(replace(first, width=4, recall=1.0), vectors, spec)
+    truth = index.exact_search(vectors, vectors, 11)[1][:, 1:]
+    found = grown.search(vectors, 11)[1][:, 1:]
+    assert grown.recall < 0.9
+    assert grown.recall == pytest.approx(index.measure_recall(found, truth), abs=0.005)
+    assert (first.n, first.structure.ntotal, grown.structure.ntotal) == (2_000, 2_000, 3_000)
+
+
 @pytest.mark.parametrize("by", ["folder", pytest.param("take", marks=pytest.mark.slow)])
 def test_near_duplicates_within_groups_are_certified_and_grow_within_groups(
     footage: Footage, tmp_path: Path, by: str

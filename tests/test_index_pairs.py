@@ -20,8 +20,10 @@ from curator.index import (
     normalise,
     pair_similarity,
     pairs,
+    partition,
     reaches,
     regions,
+    rough,
 )
 from curator.index.comparable import close_in_time, same_group
 from tests.vectors import brute_force, clumps, round_clumps, slow_video, unit, with_near_copies
@@ -174,7 +176,7 @@ def test_a_product_of_any_shape_is_that_of_the_rounded_numbers(rng: np.random.Ge
     left, right = bf16.rounded(unit(rng, n)), bf16.rounded(unit(rng, 45))
     room = np.full((bf16.padded(n), bf16.padded(45)), 99, np.int16)
     found = bf16.floats(np.ascontiguousarray(bf16.product(left, right, room)))
-    np.testing.assert_allclose(found, bf16.floats(left) @ bf16.floats(right).T, atol=bf16.UNIT)
+    np.testing.assert_allclose(found, bf16.floats(left) @ bf16.floats(right).T, atol=rough.ROUNDED)
 
 
 def test_rounding_is_to_nearest_and_upwards_where_asked() -> None:
@@ -261,6 +263,15 @@ def test_a_window_compares_frames_of_one_clip_that_are_close(rng: np.random.Gene
     assert as_set(found) == set(zip(left[expected].tolist(), right[expected].tolist(), strict=True))
 
 
+def test_a_window_longer_than_every_clip_compares_all_of_each_and_no_others(rng: np.random.Generator) -> None:
+    times, clips = rng.random(3_000, dtype=np.float32) * 10, np.arange(3_000) // 3
+    found = close_in_time(times, 1e300, clips)
+    left, right = rng.integers(3_000, size=(2, 50_000))
+    np.testing.assert_array_equal(found.allows(left, right), clips[left] == clips[right])
+    at = np.arange(3_000)
+    assert found.allows(at[::3], at[2::3]).all()
+
+
 @pytest.mark.parametrize("window", [-1.0, float("nan"), float("inf")])
 def test_a_window_that_is_no_time_is_refused(window: float) -> None:
     with pytest.raises(UsageError, match=f"window_s is {window}; expected seconds, 0 or more"):
@@ -289,6 +300,28 @@ def test_approximate_pairs_are_true_and_nearly_all(
     again, same = approximate_pairs(vectors, 0.95, spec=IndexSpec(min_recall=0.97, sample=400, threads=2))
     assert same == recall
     np.testing.assert_array_equal(again.left, found.left)
+
+
+def test_where_all_are_alike_little_is_held_at_once(rng: np.random.Generator) -> None:
+    vectors = normalise(unit(rng, 1) + 0.001 * unit(rng, 3_000))
+    join = PairJoin(vectors, 0.9, threads=1)
+    drawn = rng.permutation(3_000)
+    truth = approximate._pairs_of(join, np.sort(drawn[:100]), drawn)
+    assert np.bincount(truth.left).max() == approximate.TRUTHS
+    assert len(as_set(truth)) == len(truth)
+    np.testing.assert_array_equal(truth.similarity, pair_similarity(vectors, truth.left, truth.right))
+    everybody = np.arange(3_000)
+    largest = max(len(found) for found in join.compare(pairs.Part(everybody, everybody)))
+    assert largest <= pairs.SLAB * pairs.STRIPE + pairs.BATCH
+
+
+def test_a_margin_beyond_all_bits_visits_all_lists(rng: np.random.Generator) -> None:
+    vectors = clumps(rng, 2_000, n_clumps=40)
+    join = PairJoin(vectors, 0.8, bound=bounds._half_bound(vectors, None, 0.8))
+    lists = partition.divide(join.bound, 20, seed=0)
+    visits = approximate._visits(join, lists, np.int64(60_000), up_to=10**9)
+    assert visits is not None
+    assert len(visits[0]) == len(lists) * 2_000
 
 
 def test_a_huge_group_is_capped_at_the_most_similar(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.data import FloatArray
-from curator.index import exact_search, extend_graph, filtered, graph, knn_graph, lists, measure_recall, rough
+from curator.index import bf16, exact_search, extend_graph, filtered, graph, knn_graph, lists, measure_recall, rough
 from curator.index.spec import IndexSpec
 from tests.vectors import brute_force, clumps, unit, with_near_copies
 
@@ -60,6 +60,23 @@ def test_precision_and_threads_are_restored_after_rough_products() -> None:
     assert torch.get_float32_matmul_precision() == "medium"
     second.__exit__(None, None, None)
     assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == before
+
+
+def test_threads_are_restored_where_a_join_and_a_search_overlap() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 3)
+    try:
+        join, search = bf16.one_torch_thread(), rough.rough_products()
+        join.__enter__()
+        search.__enter__()
+        join.__exit__(None, None, None)
+        assert torch.get_num_threads() == 1  # the search is still at work
+        search.__exit__(None, None, None)
+        assert torch.get_num_threads() == before + 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_where_bf16_does_not_pay_products_are_plain(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ carries the recall that was measured for it against exact search, and below the 
 search is widened until exact search takes over. Works without faiss: numpy, or torch where it sees CUDA.
 """
 
-from curator.index.ann import SearchIndex, build
+from curator.index.ann import SearchIndex, build, extend_index
 from curator.index.approximate import PairRecall, approximate_pairs
 from curator.index.exact import exact_search, measure_recall, normalise
 from curator.index.extend import extend_graph
@@ -26,6 +26,7 @@ __all__ = [
     "build",
     "exact_search",
     "extend_graph",
+    "extend_index",
     "knn_graph",
     "measure_recall",
     "normalise",

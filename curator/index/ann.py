@@ -167,16 +167,53 @@ def build(vectors: FloatArray, spec: IndexSpec | None = None, *, progress: Progr
         return _widen(made, flat)
 
 
-def _widen(index: SearchIndex, flat: SearchIndex) -> SearchIndex:
-    """The index wide enough for the floor of the recall, or the flat one."""
+def extend_index(
+    old: SearchIndex, vectors: FloatArray, spec: IndexSpec, *, progress: Progress = no_progress
+) -> SearchIndex:
+    """The index over all `vectors`, the first of which `old` was built over.
+
+    The new ones go into the lists or the graph there are, and the recall is measured again. Built anew where
+    `old` is flat or misses the floor of the recall then.
+
+    Args:
+        old: not changed.
+        vectors: (n, d) float32 of length 1, n >= old.n; kept, not copied.
+
+    Raises:
+        BadEmbeddings: the vectors are not (n, d), or not of length 1.
+    """
+    vectors = check_unit(vectors)
+    if old.structure is None or len(vectors) == old.n:
+        return build(vectors, spec, progress=progress)
+    structure = _require_faiss().clone_index(old.structure)
+    with limited_threads(spec.threads):
+        structure.add(vectors[old.n :])
+        grown = replace(old, vectors=vectors, structure=structure, spec=spec)
+        recall = min(_recall(grown, *_probe(grown)), old.recall)
+    return replace(grown, recall=recall) if recall >= spec.min_recall else build(vectors, spec, progress=progress)
+
+
+def _probe(index: SearchIndex) -> tuple[IntArray, FloatArray]:
+    """A sample of positions, (m,), and the similarities of the true neighbours of each, (m, 10)."""
     rng = np.random.default_rng(index.spec.seed)
     sample = np.sort(rng.choice(index.n, min(index.spec.sample, index.n), replace=False))
-    truth = without_self(*_exact_within(index.vectors[sample], index.vectors, RECALL_AT + 1, None, index.spec), sample)
+    near = _exact_within(index.vectors[sample], index.vectors, RECALL_AT + 1, None, index.spec)
+    return sample, without_self(*near, sample)[1]
+
+
+def _recall(index: SearchIndex, sample: IntArray, truth: FloatArray) -> float:
+    """Share of the true neighbours of the sample that the index finds, each without itself."""
+    found = without_self(*index.search(index.vectors[sample], RECALL_AT + 1), sample)
+    return measure_recall(found[1], truth)
+
+
+def _widen(index: SearchIndex, flat: SearchIndex) -> SearchIndex:
+    """The index wide enough for the floor of the recall, or the flat one."""
+    sample, truth = _probe(index)
     unit, widest = ("lists", index.structure.nlist // 4) if index.kind == "ivf" else ("candidates", index.n // 4)
     notes: list[str] = []
     while index.width <= max(widest, 1):
-        found = without_self(*index.search(index.vectors[sample], RECALL_AT + 1), sample)
-        recall = measure_recall(found[1], truth[1])
+        recall = _recall(index, sample, truth)
         if recall >= index.spec.min_recall:
             return replace(index, recall=min(recall, ALMOST), notes=tuple(notes))
         notes.append(f"recall {recall:.3f} with {index.width} {unit} is below {index.spec.min_recall:.3f}: widened")

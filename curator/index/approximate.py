@@ -18,7 +18,7 @@ from curator.errors import UsageError
 from curator.index import bf16
 from curator.index.comparable import Comparable
 from curator.index.exact import ALMOST, check_unit
-from curator.index.pairs import PairJoin, Pairs, Part, Ration, concatenate
+from curator.index.pairs import PairJoin, Pairs, Part, Ration, concatenate, ranked
 from curator.index.partition import BLOCK, Partition, as_floats, as_numbers, divide
 from curator.index.spec import IndexSpec, in_threads
 
@@ -27,6 +27,7 @@ LISTS_PER_ROOT = 2  # lists: so many times the root of the number of vectors
 PROBE = 1_000  # vectors whose true pairs are known, at least: once to choose the margin, once to measure
 SPARE = 0.004  # the margin is chosen for this much more than the asked recall: the sample is small
 WIDEST = 0.2  # share of all lists a vector may visit on average; beyond, all are compared with all
+TRUTHS = 256  # true pairs of one vector of a sample that are looked at, at most
 RATION = 4  # pairs looked at before the most similar are chosen, for each that a vector may hold
 
 
@@ -86,8 +87,8 @@ def approximate_pairs(
         check, probe = np.sort(drawn[:size]), np.sort(drawn[size : 2 * size])
         with bf16.one_torch_thread():
             lists = divide(join.bound, int(LISTS_PER_ROOT * n**0.5), seed=spec.seed)
-            margin = _margin_for(join, lists, _pairs_of(join, probe), min(1.0, spec.min_recall + SPARE))
-        truth = _pairs_of(join, check)
+            margin = _margin_for(join, lists, _pairs_of(join, probe, drawn), min(1.0, spec.min_recall + SPARE))
+        truth = _pairs_of(join, check, drawn)
         while True:
             visits = _visits(join, lists, margin, up_to=int(WIDEST * n * len(lists)))
             if visits is None:
@@ -100,10 +101,31 @@ def approximate_pairs(
     return _everything(join, max_per_row, progress=progress)
 
 
-def _pairs_of(join: PairJoin, some: IntArray) -> Pairs:
-    """All true pairs that one of `some` is in."""
-    others = np.setdiff1d(np.arange(len(join.vectors)), some, assume_unique=True)
-    return concatenate([join.within(some), join.between(some, others)])
+def _pairs_of(join: PairJoin, some: IntArray, drawn: IntArray) -> Pairs:
+    """True pairs that one of `some` is in: all, or `TRUTHS` of one that has more, those earliest in the order `drawn`.
+
+    So many with everyone where all are alike, that they could not be held.
+    """
+    chance = ranked(len(drawn), drawn)
+    others = np.setdiff1d(np.arange(len(drawn)), some, assume_unique=True)
+    found = join.within(some)
+    for start in range(0, len(others), BLOCK):
+        found = _first_of_each(concatenate([found, join.between(some, others[start : start + BLOCK])]), chance)
+    return found
+
+
+def _first_of_each(pairs: Pairs, chance: IntArray) -> Pairs:
+    """Of each position on the left the `TRUTHS` pairs whose right one is first by `chance`, (n,)."""
+    order = np.argsort(pairs.left * len(chance) + chance[pairs.right])
+    kept = np.sort(order[_within_left(pairs.left[order]) < TRUTHS])
+    return Pairs(pairs.left[kept], pairs.right[kept], pairs.similarity[kept])
+
+
+def _within_left(left: IntArray) -> IntArray:
+    """(m,) place of each among its equals, which stand together."""
+    starts = np.flatnonzero(np.diff(left, prepend=-1))
+    place: IntArray = np.arange(len(left)) - np.repeat(starts, np.diff(np.append(starts, len(left))))
+    return place
 
 
 def _margin_for(join: PairJoin, lists: Partition, truth: Pairs, recall: float) -> Any:
@@ -125,8 +147,11 @@ def _margin_for(join: PairJoin, lists: Partition, truth: Pairs, recall: float) -
 
 def _score(join: PairJoin, lists: Partition, at: IntArray, which: IntArray) -> Any:
     """Score of each position with the centre of one list."""
-    rows, centres = (as_floats(side) for side in (join.bound.numbers[at], lists.centres[which]))
-    scores: FloatArray = np.einsum("ij,ij->i", rows, centres)
+    scores = np.empty(len(at), np.float32)
+    for start in range(0, len(at), BLOCK):
+        part = slice(start, start + BLOCK)
+        rows, centres = (as_floats(side) for side in (join.bound.numbers[at[part]], lists.centres[which[part]]))
+        scores[part] = np.einsum("ij,ij->i", rows, centres)
     return as_numbers(join.bound, scores)
 
 
@@ -140,7 +165,10 @@ def _visits(join: PairJoin, lists: Partition, margin: Any, *, up_to: int) -> tup
         for start in range(0, len(lists.of), BLOCK):
             rows = join.bound.numbers[start : start + BLOCK]
             scores = join.bound.scores(rows, lists.centres, room)
-            floor = (lists.best[start : start + BLOCK].astype(margin.dtype) - margin).astype(scores.dtype)
+            floor = lists.best[start : start + BLOCK].astype(margin.dtype) - margin
+            if join.bound.is_half:  # bits of bfloat16, which must not wrap around
+                floor = np.maximum(floor, np.iinfo(np.int16).min)
+            floor = floor.astype(scores.dtype)
             flat = np.flatnonzero(scores >= floor[:, None])
             who.append(flat // len(lists) + start)
             where.append(flat % len(lists))
@@ -200,9 +228,7 @@ def _once(pairs: Pairs, n: int) -> Pairs:
 def _capped(pairs: Pairs, max_per_row: int) -> Pairs:
     """Of each position on the left its most similar pairs, so many."""
     order = np.lexsort((pairs.right, -pairs.similarity, pairs.left)) if len(pairs) > max_per_row else np.arange(0)
-    starts = np.flatnonzero(np.diff(pairs.left[order], prepend=-1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    kept = order[place < max_per_row]
+    kept = order[_within_left(pairs.left[order]) < max_per_row]
     if len(kept) == len(order):
         return pairs
     return Pairs(pairs.left[kept], pairs.right[kept], pairs.similarity[kept])

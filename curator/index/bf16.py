@@ -9,19 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.data import FloatArray
-from curator.index.rough import is_fast
+from curator.index.rough import is_fast, one_thread
 
 Bits = NDArray[np.int16]
 """bfloat16 numbers by their bits. Among numbers above zero the bits have the order of the numbers."""
 
-UNIT = 2.0**-8  # largest relative error of rounding to bfloat16
 WORTH = 2e9  # products of two vectors below which loading torch costs more than it saves
 STEP = 32  # rows of a product come in multiples of this, for new shapes are slow
 WIDE_STEP = 256
@@ -95,25 +93,5 @@ def one_torch_thread() -> Iterator[None]:
     if torch is None:
         yield
         return
-    with _held.lock:
-        _held.users += 1
-        if _held.users == 1:
-            _held.before = torch.get_num_threads()
-            torch.set_num_threads(1)
-    try:
+    with one_thread.held(torch):
         yield
-    finally:
-        with _held.lock:
-            _held.users -= 1
-            if _held.users == 0:
-                torch.set_num_threads(_held.before)
-
-
-class _Held:
-    """Torch's threads while anybody holds them: the first who comes takes them, the last who goes gives them back."""
-
-    def __init__(self) -> None:
-        self.lock, self.users, self.before = Lock(), 0, 1
-
-
-_held = _Held()

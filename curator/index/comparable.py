@@ -55,7 +55,8 @@ def close_in_time(times: FloatArray, window_s: float, *codes: IntArray) -> Compa
     since = np.rint((np.where(timed, seconds, 0.0) - first[group]) * TICK).astype(np.int64)  # ticks since the first
     span = np.zeros(len(first), np.int64)
     np.maximum.at(span, group, since)
-    reach = round(window_s * TICK)
+    # No two of a group are further apart than the longest lasts, and a wider reach would run out of numbers.
+    reach = round(min(window_s * TICK, float(span.max(initial=0))))
     begins = np.concatenate([[0], np.cumsum(span + reach + 1)[:-1]]).astype(np.int64)
     return Comparable(begins[group] + since, reach)
 

@@ -201,12 +201,15 @@ class PairJoin:
         Returns:
             (m,) position and (m,) cosine; -1 and -1 where none reaches it. Of equal ones the lowest.
         """
-        found = concatenate(list(self._blocks(left, right, best_of_each, triangle=False, progress=progress)))
-        position = np.full(len(self.vectors), -1, np.int64)
+        position = np.full(len(self.vectors), len(self.vectors))  # behind every real one
         similarity = np.full(len(self.vectors), -1.0, np.float32)
-        best = best_of_each(found)
-        position[best.left], similarity[best.left] = best.right, best.similarity
-        return position[left], similarity[left]
+        # Block by block: where most pairs reach the threshold, the best of all blocks together are too many to hold.
+        for best in self._blocks(left, right, best_of_each, triangle=False, progress=progress):
+            held, offered = similarity[best.left], best.similarity
+            better = (offered > held) | ((offered == held) & (best.right < position[best.left]))
+            at = best.left[better]
+            position[at], similarity[at] = best.right[better], offered[better]
+        return np.where(position < len(self.vectors), position, -1)[left], similarity[left]
 
     def between(self, left: IntArray, right: IntArray, *, progress: Progress = no_progress) -> Pairs:
         """Pairs of a position in `left` and one in `right`; the two share no position."""
@@ -294,9 +297,9 @@ class PairJoin:
                     left, right = left[above], right[above]
                 waiting.append((left, right))
                 n_waiting += len(left)
-            if n_waiting >= BATCH:
-                yield from self._checked(part, waiting, ration)
-                waiting, n_waiting = [], 0
+                if n_waiting >= BATCH:  # at once: of many equal vectors each slab gives a quarter of a million
+                    yield from self._checked(part, waiting, ration)
+                    waiting, n_waiting = [], 0
         if n_waiting:
             yield from self._checked(part, waiting, ration)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,49 +59,50 @@ def products() -> Iterator[tuple[Product, bool]]:
 def rough_products() -> Iterator[Product]:
     """Products by torch with bf16 inside, one thread each: whoever has many shares them out among workers.
 
-    Precision and threads belong to the whole process. So the first who asks sets them and the last
-    who is done restores them, whichever thread that is.
+    Precision and threads belong to the whole process (see `Setting`).
     """
-    _settings.enter()
-    try:
+    import torch
+
+    with one_thread.held(torch), _medium.held(torch):
         yield _product
-    finally:
-        _settings.leave()
 
 
-class _Settings:
-    """Torch's precision and threads while anybody needs them changed."""
+class Setting:
+    """A setting of torch, for the whole process, while anybody needs it changed.
 
-    def __init__(self) -> None:
-        self.lock, self.users, self.before = Lock(), 0, ("highest", 1)
+    All who change it go through one of these: two that each restore what they found would, one
+    inside the other's time, leave it changed.
+    """
 
-    def enter(self) -> None:
-        import torch
+    def __init__(self, name: str, value: str | int) -> None:
+        self.name, self.value = name, value
+        self.lock, self.users, self.before = Lock(), 0, value
 
+    @contextmanager
+    def held(self, torch: ModuleType) -> Iterator[None]:
+        """The first who comes changes it, the last who goes restores it, whichever thread that is."""
         with self.lock:
             if self.users == 0:
-                self.before = (torch.get_float32_matmul_precision(), torch.get_num_threads())
-                torch.set_float32_matmul_precision("medium")
-                torch.set_num_threads(1)
+                self.before = getattr(torch, f"get_{self.name}")()
+                getattr(torch, f"set_{self.name}")(self.value)
             self.users += 1
-
-    def leave(self) -> None:
-        import torch
-
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                torch.set_float32_matmul_precision(self.before[0])
-                torch.set_num_threads(self.before[1])
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.users == 0:
+                    getattr(torch, f"set_{self.name}")(self.before)
 
 
-_settings = _Settings()
+one_thread = Setting("num_threads", 1)
+_medium = Setting("float32_matmul_precision", "medium")
 
 
 def error_of(left: FloatArray, right: FloatArray) -> float:
     """How far a rough product of one of `left` and one of `right` may be from the true one.
 
-    Rounding to bf16 moves each number by at most 2^-9 of itself, so a vector x by at most 2^-9 of
+    Rounding to bf16 moves each number by at most 2^-8 of itself, so a vector x by at most 2^-8 of
     its length, and <x, y> - <x', y'> = <x - x', y> + <x', y - y'>.
     """
     return 2.01 * ROUNDED * _longest(left) * _longest(right) + SUMMED

@@ -15,7 +15,7 @@ from curator import neardups as duplicates
 from curator.catalog import Catalog
 from curator.config import Config
 from curator.data import Embeddings, FloatArray, IntArray, Progress
-from curator.errors import StageMissing, UsageError
+from curator.errors import DamagedWorkspace, StageMissing, UsageError
 from curator.pipeline.calibrating import metric_of, threshold_of
 from curator.pipeline.derive import floats, rows_table, threads, vectors_and_graph, write_column
 from curator.pipeline.growing import growth
@@ -146,10 +146,10 @@ def learnt_stamp(workspace: Workspace, space: str) -> list[str]:
 
 
 def threshold_stamp(workspace: Workspace, config: Config) -> float | None:
-    """The threshold as far as it is known; none where the calibration it names is not there yet."""
+    """The threshold as far as it is known; none where the calibration it names is not there, or cannot be read."""
     try:
         return threshold_of(workspace, config)[0]
-    except StageMissing:
+    except (StageMissing, DamagedWorkspace):  # the stage itself says so
         return None
 
 

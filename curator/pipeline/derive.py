@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Counts = dict[str, Any]
-
-
-SEARCHED = 10  # nearest ones over which the recall of a search index is measured
 
 
 def threads(config: Config) -> int:
@@ -99,22 +95,13 @@ def index_(writer: Writer, config: Config, progress: Progress) -> Counts:
 def _extended_searcher(
     workspace: Workspace, embeddings: Embeddings, n_old: int, spec: index.IndexSpec, *, progress: Progress
 ) -> index.SearchIndex:
-    """The stored search index with the appended vectors added; built anew where it is flat or misses the floor then."""
+    """The stored search index with the appended vectors added."""
     entry = workspace.entries(f"index/{embeddings.space}")[0]
     vectors, faiss = embeddings.vectors, entry.meta.get("faiss")
-    if not faiss or len(vectors) == n_old:
+    if not faiss:
         return index.build(vectors, spec, progress=progress)
     old = index.SearchIndex.from_bytes((workspace.path / str(faiss)).read_bytes(), vectors[:n_old], spec=spec)
-    if old.structure is None:
-        return index.build(vectors, spec, progress=progress)
-    old.structure.add(vectors[n_old:])  # ours alone: it was just read
-    grown = replace(old, vectors=vectors)
-    sample = np.sort(np.random.default_rng(spec.seed).choice(len(vectors), min(spec.sample, len(vectors)), False))
-    truth = index.exact_search(vectors[sample], vectors, SEARCHED, threads=spec.threads, device=spec.device)[1]
-    recall = index.measure_recall(grown.search(vectors[sample], SEARCHED)[1], truth)
-    if recall < spec.min_recall:
-        return index.build(vectors, spec, progress=progress)
-    return replace(grown, recall=min(recall, old.recall))
+    return index.extend_index(old, vectors, spec, progress=progress)
 
 
 def cluster(writer: Writer, config: Config, progress: Progress) -> Counts:
