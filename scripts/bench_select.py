@@ -338,9 +338,9 @@ def stopwatch() -> Iterator[dict[str, float]]:
 
 def run_part(name: str, path: Path, options: argparse.Namespace) -> Figures:
     """One part, in this process; memory is counted from here."""
-    options.base_mb = peak_mb()
-    vectors = np.load(path)
     with limited_threads(options.threads):
+        options.base_mb = peak_mb()  # within, for it may load a library
+        vectors = np.load(path)
         figures = PARTS[name](vectors, options)
     return {**figures, "vectors MB": vectors.nbytes / 2**20}
 

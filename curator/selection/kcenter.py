@@ -21,7 +21,6 @@ from curator.selection.picks import (
     blocks,
     check,
     open_positions,
-    ordered,
     positions_of,
 )
 from curator.selection.quotas import Caps, Tally
@@ -83,8 +82,15 @@ def k_center(
     else:
         loop = _LazyBlock(vectors, among, centres=vectors[given], tally=tally)
         slots, similarity = loop.run(budget, first=first, progress=progress)
-    radius = np.minimum.accumulate(np.clip(1.0 - similarity, 0.0, FARTHEST))  # rounding must not make a gain rise
-    return ordered(vectors, among[slots], radius, preselected=given)
+    distance = np.clip(1.0 - similarity, 0.0, FARTHEST)
+    return Picks(
+        positions=among[slots],
+        gains=np.minimum.accumulate(distance),  # rounding must not make a gain rise
+        covers=np.full(len(slots), -1, np.int64),
+        nearest=np.where(
+            similarity < -1.5, np.float32(np.nan), distance
+        ),  # known here: saves a second copy of the picks
+    )
 
 
 def most_central(vectors: FloatArray, among: IntArray, *, allowed: IntArray) -> int:
@@ -254,11 +260,13 @@ class _LazyBlock:
             )  # fmt: skip
             if not local:
                 break
-            np.maximum(bound, best_similarity(vectors, inner[local]), out=bound)
+            picked = inner[local]
+            for of in blocks(len(pool), 512):  # 1 MB of similarities, which stays in the cache for the maximum
+                np.maximum(bound[of], best_similarity(vectors[of], picked), out=bound[of])
             bound[square[local]] = np.inf
             if filled:
                 bound[np.isin(groups, filled)] = np.inf
-            self._record(pool[square[local]], similarity, inner[local])
+            self._record(pool[square[local]], similarity, picked)
             got += len(local)
             if len(local) * 2 > width:
                 width = min(2 * width, SQUARE_MAX)
