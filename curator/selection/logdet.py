@@ -7,6 +7,7 @@ greedily. Unlike k-center it looks at all picks at once, not at the nearest one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +164,7 @@ class LogDetGain:
         order = candidates[np.argsort(self._seen[candidates], kind="stable")]
         seen = self._seen[order]
         starts = np.flatnonzero(np.diff(seen, prepend=-1))
-        for start, stop in zip(starts, np.append(starts[1:], len(order)), strict=True):
+        for start, stop in pairwise([*starts.tolist(), len(order)]):
             for first in range(start, stop, BLOCK):
                 self._catch_up(order[first : min(first + BLOCK, stop)])
         return self._gain_of(self._left[candidates] + SMALLEST * self._root[self._among[candidates]] ** 2)
