@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -26,6 +26,15 @@ class Section(BaseModel):
     """Frozen; unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_takes_back(cls, section: Any) -> Any:
+        """Where none has no meaning of its own it is the default, so that `--budget ""` takes a setting back."""
+        if not isinstance(section, dict):
+            return section
+        needed = {name for name, field in cls.model_fields.items() if type(None) not in get_args(field.annotation)}
+        return {key: value for key, value in section.items() if value is not None or key not in needed}
 
 
 class Sources(Section):
@@ -443,6 +452,8 @@ def _sentence(item: Any) -> str:
             f"; did you mean {near[0]!r}?" if near else "; configs/default.yaml lists all"
         )
     said, found = item["msg"].removeprefix("Value error, "), repr(item["input"])
+    if len(found) > LONGEST and isinstance(item["input"], dict):
+        return f"{place}: {said}"  # about how keys go together: the first few of a whole section would say nothing
     if len(found) > LONGEST:
         found = f"{found[:LONGEST]}..."
     return f"{place}: found {found}; {said[:1].lower()}{said[1:]}"

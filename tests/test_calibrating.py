@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from curator import pipeline
+from curator import embed, pipeline
 from curator.calibration import Metric
 from curator.cli import app
 from curator.config import Config, load
 from curator.disk import put_bytes
 from curator.errors import CuratorError, DamagedWorkspace, DataError, StageMissing, UsageError
-from curator.pipeline import calibrating
+from curator.pipeline import calibrating, evidencing, requesting
 from curator.pipeline.answers import Answer, answers_of, keep_answer, questions, read_answers, side_by_side
 from curator.snapshot import Entry
 from curator.workspace import Workspace, open_workspace
@@ -72,6 +72,8 @@ def test_the_threshold_is_the_given_one_or_the_default_of_the_model(place: Works
 def test_a_calibration_that_is_not_there_names_the_command(place: Workspace) -> None:
     with pytest.raises(StageMissing, match=r"no calibration 'self' .* none yet; run `curator calibrate -w"):
         calibrating.threshold_of(place, config("neardups.threshold=self"))
+    with pytest.raises(StageMissing, match=r"no calibration 'mine' .*`curator calibrate -w .* --ask --name mine`"):
+        calibrating.threshold_of(place, config("neardups.threshold=mine"))
     with pytest.raises(StageMissing, match=r"no calibration 'self' for the space 'copies'"):
         calibrating.threshold_of(place, config("neardups.space=copies"))
 
@@ -134,6 +136,16 @@ def test_vectors_without_a_model_are_refused(place: Workspace, tmp_path: Path) -
         calibrating.calibrate(open_workspace(place.path), asked)
 
 
+def test_a_workspace_without_a_readable_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "footage").mkdir()
+    (tmp_path / "footage" / "a.jpg").write_text("no picture")
+    pipeline.run_one("ingest", tmp_path / "w", config(), sources=[str(tmp_path / "footage")])
+    with pytest.raises(DataError, match="none of 1 images could be read"):
+        pipeline.run_one("embed", tmp_path / "w", config())
+    with pytest.raises(DataError, match=r"has no readable image to learn from; `curator info` names the reasons"):
+        calibrating.calibrate(open_workspace(tmp_path / "w"), config())
+
+
 def test_images_that_are_gone_are_refused(place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = place.table("samples")
     gone = table.set_column(
@@ -152,6 +164,10 @@ def test_a_broken_file_is_told(place: Workspace) -> None:
     place.file(place.entries("calibration/colour")[0]).write_text("{")
     with pytest.raises(DamagedWorkspace, match="cannot be read: .*run `curator calibrate` again"):
         calibrating.threshold_of(place, config("neardups.threshold=self"))
+    for settings in ("neardups.threshold=self", "neardups.space=copies"):  # `curator status` still works
+        assert pipeline.states(place, config(settings))["neardups"] != "current"
+    told = calibrating.calibrate(place, config())  # what the message says to do mends it
+    assert calibrating.threshold_of(place, config("neardups.threshold=self"))[0] == told["results"][0]["threshold"]
 
 
 # -- the metric for copies -----------------------------------------------------------------------------------------
@@ -188,6 +204,26 @@ def test_near_duplicates_can_be_decided_in_the_metric_for_copies(place: Workspac
     assert pipeline.verify(found).is_sound
 
 
+def test_what_a_pick_covers_is_calibrated_in_the_models_own_vectors(place: Workspace) -> None:
+    embeddings, asked = place.embeddings("colour"), config("neardups.space=copies")
+    with_metric(place, Metric("centred", embeddings.vectors.mean(axis=0), None, 0.5, 0.1, 0.0, {}))
+    for stage in ("index", "neardups"):
+        pipeline.run_one(stage, place.path, asked)
+    found = open_workspace(place.path)
+    assert requesting.threshold(found, embeddings, asked) == embed.describe("colour").threshold  # nothing calibrated
+    before = requesting.stamp(found, asked)
+    results = [{"name": "self", "space": space, "threshold": t} for space, t in (("model", 0.91), ("copies", 0.8))]
+    calibrating._store(found, "colour", results, None, None, [])
+    found = open_workspace(place.path)
+    assert requesting.threshold(found, embeddings, asked) == 0.91
+    assert requesting.stamp(found, asked) != before
+    scene = evidencing.scene_of(found, embeddings, asked)
+    assert (scene.within, scene.threshold) == (0.91, 0.8)
+    assert scene.alike.shape == (24, embeddings.dim + 64)  # near-duplicates stay in their own metric
+    own = config("neardups.space=copies", "select.threshold=0.7")
+    assert requesting.threshold(found, embeddings, own) == evidencing.scene_of(found, embeddings, own).within == 0.7
+
+
 def test_a_metric_that_is_not_there_is_told_with_what_to_do(place: Workspace) -> None:
     asked, embeddings = config("neardups.space=copies"), place.embeddings("colour")
     with pytest.raises(StageMissing, match=r"no metric for copies .* none was learnt yet; run `curator calibrate"):
@@ -200,8 +236,20 @@ def test_a_metric_that_is_not_there_is_told_with_what_to_do(place: Workspace) ->
 def test_a_broken_metric_is_told(place: Workspace) -> None:
     embeddings = place.embeddings("colour")
     with_metric(place, Metric("centred", embeddings.vectors.mean(axis=0), None, 0.0, 0.1, 0.0, {}))
-    place.file(place.entries("calibration/colour")[1]).write_bytes(b"no arrays")
-    with pytest.raises(DamagedWorkspace, match=r"npz cannot be read: .*run `curator calibrate` again"):
+    file = place.file(place.entries("calibration/colour")[1])
+    cut = file.read_bytes()[:-40]
+    for left in (b"no arrays", cut):
+        file.write_bytes(left)
+        with pytest.raises(DamagedWorkspace, match=r"npz cannot be read: .*run `curator calibrate` again"):
+            calibrating.metric_of(place, config("neardups.space=copies"), embeddings)
+
+
+def test_a_metric_whose_file_is_gone_is_to_be_learnt_again(place: Workspace) -> None:
+    embeddings = place.embeddings("colour")
+    with_metric(place, Metric("centred", embeddings.vectors.mean(axis=0), None, 0.0, 0.1, 0.0, {}))
+    with place.writing("test") as writer:
+        writer.publish({"calibration/colour": place.entries("calibration/colour")[:1]})
+    with pytest.raises(StageMissing, match=r"its file is gone; run `curator calibrate"):
         calibrating.metric_of(place, config("neardups.space=copies"), embeddings)
 
 
@@ -311,6 +359,13 @@ def test_asking_keeps_answers_until_one_quits(place: Workspace) -> None:
     assert [answer.same for answer in answers_of(place)] == [True, False, None]
 
 
+def test_asking_says_when_no_pair_is_left(place: Workspace) -> None:
+    for answer in truthful(place):
+        keep_answer(place, answer)
+    _, _, err = command(place, "--ask")
+    assert "no pair is left to ask about: as many as calibrate.n_pairs have an answer" in err
+
+
 def test_answers_from_a_file_are_kept_and_fitted(place: Workspace, tmp_path: Path) -> None:
     lines = [f"{a.row_a},{a.row_b},{'same' if a.same else 'different'}" for a in truthful(place)]
     (tmp_path / "answers.csv").write_text("\n".join(["row_a,row_b,same", *lines]) + "\n")
@@ -325,6 +380,13 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(place: Workspace, name
     code, _, err = command(place, "--ask", "--name", name)
     assert code == 2
     assert "expected a letter, then letters, digits" in err
+
+
+def test_a_name_without_answers_is_refused_before_anything_is_learnt(place: Workspace) -> None:
+    code, _, err = command(place, "--name", "mine")
+    assert code == 2
+    assert "--name 'mine' names a result of answers; add --ask or --answers FILE" in err
+    assert not place.entries("calibration/colour")
 
 
 # -- real pictures -------------------------------------------------------------------------------------------------

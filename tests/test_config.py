@@ -56,6 +56,17 @@ def test_a_bad_setting_is_named_with_its_place(override: str, message: str) -> N
         config.load(None, [override])
 
 
+def test_null_takes_a_setting_back() -> None:
+    base = {"select": {"budget": 7, "where": "row > 3"}, "split": {"ratios": "1,1"}, "embed": {"model": "colour"}}
+    back = ["select.budget=null", "select.where=null", "split.ratios=null", "embed.model=null", "neardups.keep=null"]
+    assert config.load(None, back, base=base) == config.Config()
+
+
+def test_keys_that_do_not_go_together_are_told_without_the_whole_section() -> None:
+    with pytest.raises(BadConfig, match=r"^select: method uncertainty needs scores"):
+        config.load(None, ["select.method=uncertainty"], base=config.Config().model_dump())
+
+
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="cannot read the configuration file .*gone.yaml"):
         config.load(tmp_path / "gone.yaml")

@@ -263,6 +263,14 @@ def test_where_the_difference_was_measured_it_decides() -> None:
     assert numbers("m", **outside, gap_low=-0.4, gap_high=-0.01).standing == -1
 
 
+def test_an_interval_that_lies_to_one_side_is_told_by_its_ends() -> None:
+    lopsided = Measure("coverage", 0.967, 0.946, 0.526, 0.967, 0.95)
+    share = Measure("clusters seen", 1.0, 0.911, 0.751, 1.0, 1.0, is_share=True)
+    said = sentence([lopsided, share], budget=11, n_random=40)
+    assert "coverage (0.967 vs 0.946, 0.526 to 0.967)" in said  # 0.946 ± 0.220 would reach beyond 1
+    assert "clusters seen (100.0% vs 91.1%, 75.1% to 100.0%)" in said
+
+
 def test_a_sentence_tells_what_is_better_equal_and_worse() -> None:
     told = sentence(
         [
@@ -309,7 +317,7 @@ def test_the_measures_of_a_curve_are_its_last_values(rng: np.random.Generator) -
     mean, within, worst = found.measures()
     assert (mean.name, within.name, worst.name) == (
         "coverage",
-        "images within 0.90 of a pick",
+        "images within cosine 0.90 of a pick",
         "the farthest image",
     )
     assert mean.selected == float(found.mean_similarity.selected[-1])

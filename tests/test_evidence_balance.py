@@ -43,6 +43,7 @@ def test_a_pick_without_a_group_counts_nowhere() -> None:
 
 def test_preselected_points_count_as_picked_for_everyone() -> None:
     found = spread([0], preselected=np.array([6, 8]))
+    assert sum(picked for _, _, picked in found.groups) == 1  # the table of picks counts picks
     assert found.hit.selected == 1.0
     assert found.hit.random_low >= 2 / 3
 

@@ -99,23 +99,26 @@ def test_what_cannot_be_reached_is_said() -> None:
     found = planned(vectors, [0], candidates=np.array([True, True, False, False]))
     assert [need.picks for need in found.needs] == [2, None, None]
     assert found.sentence() == (
-        "To cover 95% within cosine 0.90 more than 2 picks are needed: all that can be picked cover 50.0%."
+        "To cover 95% within cosine 0.90, no budget is known to be enough: all that can be picked cover 50.0%."
     )
 
 
 def test_the_sentence_tells_enough_and_more() -> None:
     vectors = np.eye(4, dtype=np.float32)
     assert (
-        planned(vectors, [0, 1, 2, 3]).sentence(0.5) == "To cover 50% within cosine 0.90 the first 2 picks are enough."
+        planned(vectors, [0, 1, 2, 3]).sentence(0.5) == "To cover 50% within cosine 0.90, the first 2 picks are enough."
     )
     assert planned(vectors, [0]).sentence() == (
-        "To cover 95% within cosine 0.90 you need 4 picks; these 1 cover 25.0%."
+        "To cover 95% within cosine 0.90, 4 picks are enough; these 1 cover 25.0%."
     )
 
 
 def test_preselected_points_cover_before_the_first_pick() -> None:
     found = planned(np.eye(4, dtype=np.float32), [2], preselected=np.array([0, 1]))
     assert found.needs[0].picks == 0
+    assert found.sentence(0.5) == "To cover 50% within cosine 0.90, the 2 labelled already are enough."
+    more = planned(np.eye(5, dtype=np.float32), [2], preselected=np.array([0, 1])).sentence()
+    assert more == "To cover 95% within cosine 0.90, 3 picks are enough; these 1 and 2 labelled already cover 60.0%."
     assert (found.reached, found.path.tolist()) == (0.75, [0.75, 1.0])
 
 

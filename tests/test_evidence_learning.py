@@ -56,6 +56,11 @@ def test_the_accuracies_are_those_of_counting_by_hand(rng: np.random.Generator) 
         ):
             said = classes[picks][(vectors @ vectors[picks].T).argmax(axis=1)]
             assert value[column] == pytest.approx(balanced(classes, said, on), abs=1e-5)
+    ours = classes[ordering][(vectors @ vectors[ordering].T).argmax(axis=1)]
+    gap = balanced(classes, ours, ~nth_seen) - found.one_nn.every_nth[-1]  # both on the points that neither has seen
+    assert found.one_nn.nth_gap[-1] == pytest.approx(gap, abs=1e-5)
+    beside = found.measures()[0]
+    assert beside.beside_every_nth == np.sign(gap) * (abs(gap) > 5e-4)
     said = ridge(vectors[ordering], classes[ordering], vectors)
     assert found.probe.selected[-1] == pytest.approx(balanced(classes, said, ~seen), abs=1e-5)
 

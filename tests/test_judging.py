@@ -84,9 +84,9 @@ def test_a_selection_stores_its_evidence_as_plain_values(place: Workspace) -> No
     assert json.loads(json.dumps(found)) == found
     names = [measure["name"] for measure in found["measures"]]
     assert names == [
-        "coverage", "coverage with every near-duplicate counted", "images within 1.00 of a pick", "the farthest image",
-        "near-duplicate groups seen", "classes seen", "class balance", "clusters seen", "values of weather seen",
-        "1-NN accuracy", "linear-probe accuracy",
+        "coverage", "coverage with every near-duplicate counted", "images within cosine 1.00 of a pick",
+        "the farthest image", "near-duplicate groups seen", "classes seen", "class balance", "clusters seen",
+        "values of weather seen", "1-NN accuracy", "linear-probe accuracy",
     ]  # fmt: skip
     assert {balance["column"] for balance in found["balance"]} == {
         "class",
@@ -171,22 +171,22 @@ def test_a_threshold_of_the_selections_own_says_what_a_pick_covers(place: Worksp
     scene = scene_of(place, place.embeddings(), settings("select.threshold=0.9"))
     assert scene.within == 0.9
     assert scene.threshold == pytest.approx(0.999)
-    assert scene.cover is scene.embeddings.vectors
     assert scene_of(place, place.embeddings(), settings()).within == pytest.approx(0.999)
 
 
-def test_what_a_pick_covers_is_counted_in_the_vectors_of_near_duplicates(place: Workspace) -> None:
+def test_what_a_pick_covers_is_counted_in_the_vectors_that_select(place: Workspace) -> None:
     embeddings, nothing = place.embeddings(), np.zeros(0, np.int64)
-    other = np.random.default_rng(3).standard_normal((len(embeddings), 8)).astype(np.float32)
-    other /= np.linalg.norm(other, axis=1, keepdims=True)
-    scene = dataclasses.replace(scene_of(place, embeddings, settings()), cover=other, within=0.5)
-    picked = np.arange(5)
-    found = judge(scene, picked, nothing, controls_of(scene, 5, nothing, settings()), settings())
+    scene = dataclasses.replace(scene_of(place, embeddings, settings()), within=0.5)
+    found = judge(scene, np.arange(5), nothing, controls_of(scene, 5, nothing, settings()), settings())
     by_name = {measure.name: measure.selected for measure in found.measures()}
-    best = (other @ other[:5].T).max(axis=1)
-    assert by_name["images within 0.50 of a pick"] == pytest.approx((best >= 0.5).mean(), abs=1e-5)
-    plain = (embeddings.vectors @ embeddings.vectors[:5].T).max(axis=1)
-    assert by_name["coverage with every near-duplicate counted"] == pytest.approx(plain.mean(), abs=1e-5)
+    best = (embeddings.vectors @ embeddings.vectors[:5].T).max(axis=1)
+    assert by_name["images within cosine 0.50 of a pick"] == pytest.approx((best >= 0.5).mean(), abs=1e-5)
+    assert by_name["coverage with every near-duplicate counted"] == pytest.approx(best.mean(), abs=1e-5)
+
+
+def test_selection_and_evidence_agree_on_what_a_pick_covers(place: Workspace) -> None:
+    found = meta(place, "six")
+    assert found["plan"]["threshold"] == found["curve"]["threshold"] == found["cover_threshold"]
 
 
 # -- compare -----------------------------------------------------------------------------------------------------
@@ -226,6 +226,33 @@ def test_swapping_the_two_swaps_the_winners(place: Workspace) -> None:
     assert {(d["group"], d["a"], d["b"]) for d in one["differences"]} == {
         (d["group"], d["b"], d["a"]) for d in two["differences"]
     }
+
+
+def test_labelled_images_behind_one_of_the_two_are_told_and_are_no_picks(place: Workspace) -> None:
+    found = compare(place, "after", "chance", settings())
+    assert "6 labelled images count for after beside its picks, none for chance." in found["sentences"]
+    assert all(0 <= d["a"] <= 1 and 0 <= d["b"] <= 1 for d in found["differences"])
+    assert not any("labelled images" in s for s in compare(place, "six", "chance", settings())["sentences"])
+
+
+def test_two_random_draws_apart_by_no_more_than_such_draws_are_is_no_clear_win(place: Workspace) -> None:
+    for m in compare(place, "six", "chance", settings())["measures"]:
+        if "spread" in m:
+            assert m["is_clear"] == (m["winner"] != "tie" and abs(m["a"] - m["b"]) > m["spread"])
+    widths = {m["name"]: m["random_high"] - m["random_low"] for m in meta(place, "six")["measures"]}
+    one = compare(place, "six", "chance", settings())["measures"][0]
+    assert one["spread"] == pytest.approx(widths[one["name"]] / np.sqrt(2), rel=1e-4)
+
+
+def test_a_selection_that_stopped_before_its_first_pick_can_be_compared(place: Workspace) -> None:
+    how = ["select.preselected=selection:six", "select.threshold=0.1", "select.stop_coverage=0.1", "select.budget=4"]
+    pipeline.run_one("select", place.path, settings("select.name=none", *how))
+    again = open_workspace(place.path)
+    assert len(again.selection("none")) == 0
+    for names in (("six", "none"), ("none", "six")):
+        found = compare(again, *names, settings())
+        assert found["differences"] == []
+        assert found["at"] == 0
 
 
 def test_comparing_refuses_what_makes_no_sense(place: Workspace) -> None:

@@ -71,7 +71,7 @@ def plan(**changes: Any) -> page.Coverage:
     given: dict[str, Any] = {
         "threshold": 0.93, "n_points": 619, "n_picks": 4, "reached": 0.25, "budgets": (1, 4, 88),
         "path": (0.1, 0.25, 0.95), "needs": ((0.5, 9), (0.95, 88), (0.99, None)),
-        "sentence": "To cover 95% within cosine 0.93 you need 88 picks.",
+        "sentence": "To cover 95% within cosine 0.93, 88 picks are enough.",
     }  # fmt: skip
     return page.Coverage(**given | changes)
 
@@ -453,7 +453,7 @@ def test_a_selection_no_better_than_random_casts_doubt_on_its_savings() -> None:
     report = full_report()
     assert report.evidence is not None
     doubtful = read(full_report(evidence=dataclasses.replace(report.evidence, is_better=False))).text
-    assert "✗ no better than random" in doubtful
+    assert "✗ worse than random on average" in doubtful
     assert "labelling any list of this length saves as much" in doubtful
     assert "saves as much" not in read(report).text
     assert "Random picks reach 0.705 (95% of draws 0.665 to 0.745), every n-th 0.725." in doubtful
@@ -486,13 +486,13 @@ def test_picks_worth_all_random_ones_are_counted_from_the_curve() -> None:
 def test_every_measure_is_marked_beside_its_controls() -> None:
     text = read(full_report()).text
     assert "coverage 0.810 0.630 0.610 to 0.650 0.700 ✓ better – equal" in text
-    assert "class balance 81.0% 63.0% 61.0% to 65.0% 70.0% – equal – equal" in text
+    assert "class balance 81.0% 63.0% 61.0% to 65.0% 70.0% – no clear difference – equal" in text
     assert "the farthest image 0.810 0.630 0.610 to 0.650 0.700 ✗ worse – equal" in text
 
 
 def test_how_many_are_enough_is_told_with_the_knee_and_what_no_number_reaches() -> None:
     text = read(full_report()).text
-    assert "To cover 95% within cosine 0.93 you need 88 picks." in text
+    assert "To cover 95% within cosine 0.93, 88 picks are enough." in text
     assert "Past 2 picks each further one adds less coverage than the average pick does" in text
     assert "99.0% more than can be picked" in text
     report = full_report()
@@ -558,6 +558,11 @@ def test_a_split_is_shown_with_its_certificate_and_balance() -> None:
     assert "Across parts 0 ✓ holds" in text
 
 
+def test_a_split_without_groups_says_so() -> None:
+    text = read(full_report(splits=(a_split(grouped_by=()),))).text
+    assert "Kept together by nothing; the largest has 43." in text
+
+
 def test_without_a_split_there_is_no_section_of_splits() -> None:
     assert "Splits" not in read(full_report(splits=())).text
 
@@ -565,11 +570,29 @@ def test_without_a_split_there_is_no_section_of_splits() -> None:
 def test_the_optimality_bound_and_the_notes_of_a_selection_are_told() -> None:
     text = read(full_report()).text
     assert "It reaches at least 89.3% of what the best selection of this size could" in text
+    assert "by the method's own measure: the bound" in text
     assert "Searched again." in text
     report = full_report()
     assert report.selection is not None
+    product = read(full_report(selection=dataclasses.replace(report.selection, method="mixed"))).text
+    assert "could, by facility location," in product  # the product itself has no bound
+    assert "by the method's own" not in product
+    sampled = read(full_report(selection=dataclasses.replace(report.selection, optimality_is_estimate=True))).text
+    assert "an estimated 89.3% or more" in sampled
+    assert "no proof" in sampled
+    assert "at least 89.3%" not in sampled
     silent = dataclasses.replace(report.selection, optimality=None)
     assert "what the best selection" not in read(full_report(selection=silent)).text
+
+
+def test_under_quotas_no_list_is_called_the_top_of_a_longer_one() -> None:
+    report = full_report()
+    assert report.selection is not None
+    plain = dataclasses.replace(report.selection, method="mixed", quotas=())
+    top = "a shorter selection is the top of this list"
+    assert top in read(full_report(selection=plain)).text
+    capped = dataclasses.replace(plain, quotas=(page.Quota("a", 1, 1, 2),))
+    assert top not in read(full_report(selection=capped)).text
 
 
 def test_evidence_without_the_newer_numbers_is_shown_as_before() -> None:

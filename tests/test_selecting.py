@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from curator import pipeline
 from curator.catalog import Catalog
+from curator.cli import app
 from curator.config import Config, load
 from curator.errors import BadConfig, BadSelection, UnknownColumn, UnknownRow, UnknownSelection
 from curator.pipeline import requesting
@@ -86,7 +88,7 @@ def test_strategies_replace_the_method_and_are_kept_with_the_selection(place: Pa
     assert kept["config"]["method"] == "strategies"
     assert [wish["kind"] for wish in kept["config"]["strategies"]] == ["diversity", "weights"]
     reason = open_workspace(place).selection("two").reasons[0]
-    assert reason.startswith("diversity x weights by score: 1 of the first pick's score")
+    assert reason.startswith("diversity x weights by score;")
 
 
 def test_the_fields_own_configuration_is_understood(place: Path) -> None:
@@ -217,6 +219,10 @@ def test_files_of_scores_that_do_not_fit_are_named(place: Path, tmp_path: Path) 
     pq.write_table(pa.table({"name": ["a"], "p": [0.5]}), tmp_path / "nameless.parquet")
     pq.write_table(pa.table({"uri": ["elsewhere"], "p": [0.5]}), tmp_path / "others.parquet")
     (tmp_path / "broken.parquet").write_text("no")
+    np.save(tmp_path / "words.npy", np.asarray(["low"] * N))
+    (tmp_path / "twice.csv").write_text("row,p\n3,0.1\n3,0.9\n")
+    (tmp_path / "far.csv").write_text("row,p\n0,0.1\n99,0.9\n")
+    (tmp_path / "unnamed.csv").write_text("row,p\n0,0.1\nx,0.9\n")
     for name, message in (
         ("short.npy", r"has shape \(5, 2\); expected a line for each of the 24 rows or of the 24 images"),
         ("logits.npy", "add up to 6"),
@@ -225,6 +231,10 @@ def test_files_of_scores_that_do_not_fit_are_named(place: Path, tmp_path: Path) 
         ("gone.csv", "cannot read"),
         ("nameless.parquet", "has the columns name, p; expected row or uri, and a score"),
         ("others.parquet", "no uri of .* is an image of"),
+        ("words.npy", "holds <U3; expected numbers"),
+        ("twice.csv", "names row 3 more than once; expected one line per image"),
+        ("far.csv", "names row 99; rows are 0 to 23"),
+        ("unnamed.csv", "column 'row' of .* is string; expected integers"),
     ):
         with pytest.raises(BadConfig, match=message):
             limits(place, "select.method=uncertainty", f"select.scores={tmp_path / name}")
@@ -264,6 +274,14 @@ def test_quotas_are_counts_shares_or_like_another_set(place: Path, quotas: str, 
     rows = chosen(place, "quota", "select.per_group=weather", f"select.quotas={quotas}", "select.budget=12")
     assert weather(place, rows).count("night") == n_night
     assert len(rows) == 12
+
+
+def test_settings_that_change_nothing_here_are_told(place: Path) -> None:
+    asked = settings("select.name=idle", "select.preselected=labelled", "select.quotas=proportional", "select.budget=3")
+    result = pipeline.run_one("select", place, asked)
+    said = " ".join(result.counts["notes"])
+    assert "No image is labelled already: select.preselected 'labelled' names none" in said
+    assert "select.quotas has no effect without select.per_group" in said
 
 
 def test_a_target_that_cannot_be_met_is_told_with_the_selection(place: Path) -> None:
@@ -307,7 +325,7 @@ def test_picks_keep_their_distance(place: Path) -> None:
     vectors = embeddings.vectors[embeddings.positions_of(rows)]
     assert (1 - vectors @ vectors.T + 2 * np.eye(len(rows))).min() >= 0.05 - 1e-5
     assert 1 < len(rows) < N
-    assert "the least distance of 0.05 between picks lets" in meta_of(place, "apart")["unmet"][0]
+    assert "the least distance of 0.05 between picks allows" in meta_of(place, "apart")["unmet"][0]
     asked = limits(place, "select.min_distance=0.01", wishes({"kind": "diversity", "min_distance": 0.03}))
     assert asked["min_distance"] == 0.03
 
@@ -328,6 +346,13 @@ def test_methods_run_from_the_configuration(place: Path) -> None:
     for method in ("mixed", "coverage"):
         assert len(chosen(place, "one", f"select.method={method}", "select.budget=5")) == 5
         assert meta_of(place, "one")["config"]["method"] == method
+
+
+def test_the_share_set_aside_is_told_for_every_method_that_sets_aside(place: Path) -> None:
+    chosen(place, "apart", "select.method=dpp", "select.budget=5", "select.trim_share=0.1")
+    assert meta_of(place, "apart")["trim_share"] == 0.1
+    chosen(place, "central", "select.method=mixed", "select.budget=5")
+    assert meta_of(place, "central")["trim_share"] is None
 
 
 def test_frames_of_a_clip_keep_their_seconds(tmp_path: Path) -> None:
@@ -356,7 +381,7 @@ def test_frames_of_a_clip_keep_their_seconds(tmp_path: Path) -> None:
         times = sorted(
             t for f, t in zip(table["file"].to_pylist(), table["time_s"].to_pylist(), strict=True) if f"{clip}.mp4" in f
         )
-        assert len(times) == 4
+        assert 3 <= len(times) <= 4  # of 6 s; greedy picks may lie so that a fourth finds no room
         assert np.all(np.diff(times) >= 1.5 - 1e-6)
     unmet = done.workspace.selection("selection").config["unmet"]
     assert "the spacing of 1.5 s within a clip" in unmet[0]
@@ -408,3 +433,8 @@ def test_wishes_over_real_clips_hold_what_they_say(real_data: Path, tmp_path: Pa
     embeddings = done.workspace.embeddings()
     vectors = embeddings.vectors[embeddings.positions_of(rows)]
     assert (1 - vectors @ vectors.T + np.eye(len(rows))).min() > 0.005  # no copies
+
+
+def test_the_help_shows_a_list_of_strategies_as_it_is_written() -> None:
+    shown = CliRunner().invoke(app, ["select", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert '"[diversity, {kind: weights, column: sharpness}]"' in " ".join(shown.replace("│", " ").split())

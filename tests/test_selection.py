@@ -202,6 +202,15 @@ def test_k_center_goes_far_from_preselected_points_and_never_picks_them() -> Non
     assert picks.nearest[0] == pytest.approx(picks.gains[0], abs=1e-6)
 
 
+@pytest.mark.parametrize("given", [[], [3, 4]])
+def test_k_center_tells_how_near_each_pick_is_to_all_before_it(rng: np.random.Generator, given: list[int]) -> None:
+    vectors = np.repeat(cloud(rng, 100), 3, axis=0)
+    picks = k_center(vectors, 200, preselected=given)  # half of them copies
+    expected = distance_to_earlier(vectors, picks.positions, preselected=np.array(given, np.int64))
+    np.testing.assert_allclose(picks.nearest, expected, atol=1e-5)
+    assert np.isnan(picks.nearest).sum() == (not given)
+
+
 def test_k_center_picks_candidates_only(rng: np.random.Generator) -> None:
     vectors, may = cloud(rng, 3000), rng.random(3000) < 0.3
     at = np.flatnonzero(may)
@@ -262,6 +271,28 @@ def test_lazy_sparse_facility_location_picks_what_naive_greedy_picks_along_the_g
         _Sparse(task, graph), 60, tally=Tally(None, everyone), progress=no_progress
     )  # 64 are measured
     assert slots.tolist() == naive_facility(along_graph(graph), 60)
+
+
+def test_gains_along_a_graph_are_the_same_alone_and_together(rng: np.random.Generator) -> None:
+    vectors, everyone, weight = cloud(rng, 150), np.arange(150), rng.random(150).astype(np.float32)
+    found = knn_graph(vectors, 5)
+    there = rng.random(found.positions.shape) < 0.8
+    graph = Neighbors(np.where(there, found.positions, -1), np.where(there, found.similarity, -1.0), 1.0)
+    weight[[0, 7, 8, 149]] = 0.0
+    for lonely in (7, 149):  # the last of them, too: whoever covers nothing has no edges
+        graph.positions[lonely] = -1
+        graph.positions[graph.positions == lonely] = -1
+    task = _Task(vectors, everyone, np.flatnonzero(weight), weight, np.zeros(150, np.float32), shift=0.1)
+    objective = _Sparse(task, graph)
+    similarity = np.maximum(along_graph(graph) - np.float32(0.1), 0.0) * weight
+    for picked in (3, 40):
+        objective.add(picked)
+    best = similarity[[3, 40]].max(axis=0)
+    expected = np.maximum(similarity - best, 0.0).sum(axis=1)
+    assert expected[7] == expected[149] == 0.0
+    np.testing.assert_allclose(objective.first_gains(), expected, rtol=3e-5, atol=1e-6)
+    np.testing.assert_allclose(objective.gains(np.array([149, 5, 7, 7, 90])), expected[[149, 5, 7, 7, 90]], rtol=3e-5)
+    np.testing.assert_allclose([objective.gain(j) for j in range(150)], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_what_picks_added_is_measured_on_points_the_graph_does_not_link(rng: np.random.Generator) -> None:
@@ -727,7 +758,7 @@ def test_quotas_make_one_ordering_with_each_group_at_its_number(rng: np.random.G
 def test_a_budget_that_quotas_keep_from_being_met_is_told(rng: np.random.Generator) -> None:
     outcome = run(cloud(rng, 10), Request("random", 8, groups=["a"] * 10, quotas={"a": 3}))
     assert len(outcome) == 3
-    assert outcome.unmet == ("The budget is 8, 10 can be picked, and the quotas let 3 of them.",)
+    assert outcome.unmet == ("The budget is 8, 10 can be picked, and the quotas allow 3 of them.",)
 
 
 def test_a_graph_that_lost_its_neighbours_is_searched_again(
@@ -767,7 +798,7 @@ def test_a_reason_says_what_a_pick_covers_and_how_far_the_nearest_is() -> None:
     outcome, request = told("representative")
     assert describe(outcome, request, clusters=CLUSTERS, cluster_names=["sky", "street, bus"], unit="frames") == (
         "covers 5 frames, 4 of cluster 1 (street, bus); the first pick, most similar to the whole",
-        "covers no frame better than the others do; the same as one already picked",
+        "covers no frame better than the others do; nearly the same as one already picked",
         "covers only itself, in no cluster; nearest already picked 0.41 away",
     )
     assert describe(outcome, request, clusters=np.zeros(8, np.int64))[0].startswith("covers 5 images of cluster 0;")
@@ -777,12 +808,41 @@ def test_a_reason_says_what_a_pick_covers_and_how_far_the_nearest_is() -> None:
 def test_the_words_follow_the_method() -> None:
     assert describe(*told("diverse"), unit="frames") == (
         "the most central one, to start from; covers 5 frames",
-        "the same as one already picked; covers no frame better than the others do",
+        "nearly the same as one already picked; covers no frame better than the others do",
         "nearest already picked 0.41 away, none left is farther; covers only itself",
     )
     assert describe(*told("random"))[2] == "drawn at random; covers only itself; nearest already picked 0.41 away"
     assert describe(*told("every_nth"))[2].startswith("taken at an even step; covers only itself;")
-    assert describe(*told("typicality"))[2].startswith("typical of its neighbourhood; covers only itself;")
+    assert describe(*told("typicality"))[2].startswith("the most typical left in its region; covers only itself;")
+    assert describe(*told("graph_cut"))[0].startswith(
+        "chosen for its likeness to all, less that to other picks; covers"
+    )
+
+
+def test_the_default_says_what_a_pick_covers_and_how_far_it_is_and_nothing_it_cannot_know() -> None:
+    first, copy, alone = describe(*told("mixed"))
+    assert first == "covers 5 images; the first pick, most similar to the whole"
+    assert copy == "covers no image better than the others do; nearly the same as one already picked"
+    assert alone == "covers only itself; nearest already picked 0.41 away"
+
+
+def test_only_a_determinant_without_limits_says_that_a_pick_is_the_least_explained() -> None:
+    first, _, alone = describe(*told("dpp"))
+    assert first == "the most central one, to start from; covers 5 images"
+    assert alone == "least explained by those picked; covers only itself; nearest already picked 0.41 away"
+    assert describe(*told("dpp", min_distance=0.1))[2] == "covers only itself; nearest already picked 0.41 away"
+    labelled = describe(*told("dpp", preselected=np.array([7])))
+    assert labelled[2].startswith("least explained by those labelled or picked;")
+
+
+def test_coverage_names_the_unit_and_uncertainty_a_missing_score() -> None:
+    found = describe(*told("coverage", threshold=0.9), unit="frames")
+    assert found[0].startswith("the first at cosine 0.9 or more to 3 frames; covers 5 frames")
+    assert found[1].startswith("the first at cosine 0.9 or more to 1 frame;")
+    scores = np.array([3.0, np.nan, 0.5, 0, 0, 0, 0, 0], np.float32)
+    first, missing, _ = describe(*told("uncertainty", scores=scores))
+    assert first.startswith("uncertainty 3.00;")
+    assert missing.startswith("no score;")
 
 
 def test_a_reason_tells_labelled_points_from_picks() -> None:

@@ -353,7 +353,7 @@ def test_picks_keep_their_distance_from_each_other_and_from_labelled_points(
     apart[0, 1] = apart[1, 0] = 2.0  # what was labelled lies as it lies
     assert apart.min() >= 0.15 - 1e-5
     assert 3 < len(outcome) < 60
-    assert "the least distance of 0.15 between picks lets" in outcome.unmet[0]
+    assert "the least distance of 0.15 between picks allows" in outcome.unmet[0]
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "every_nth"])
@@ -554,7 +554,7 @@ def test_groups_that_limits_keep_from_their_quota_are_told() -> None:
     for quotas, name in (("equal", "'near'"), ({"far": 4}, "the other groups")):
         request = Request("random", 8, groups=groups, quotas=quotas, min_distance=0.1)  # type: ignore[arg-type]
         assert run(vectors, request).unmet[:2] == (
-            "The budget is 8, 14 can be picked, and the quotas and the least distance of 0.1 between picks let 5 of "
+            "The budget is 8, 14 can be picked, and the quotas and the least distance of 0.1 between picks allow 5 of "
             "them.",
             f"Limits between picks kept groups from their quota: {name} got 1 of 4.",
         )
@@ -651,6 +651,18 @@ def test_budgets_that_grow_towards_a_stop_end_where_the_whole_one_does(
     assert never.unmet[0].startswith("Coverage of 100 % within similarity 1 was asked and 20 picks reach")
 
 
+@pytest.mark.parametrize("method", ["diverse", "mixed"])
+def test_a_gain_that_holds_a_distance_is_measured_by_the_second_pick(rng: np.random.Generator, method: Method) -> None:
+    vectors = cloud(rng, 200)
+    free = run(vectors, asking(method, 60, 200, trim_share=0.0)).picks
+    stopped = run(vectors, asking(method, 60, 200, trim_share=0.0, stop=Stop(gain=0.3)))
+    expected = int(np.flatnonzero(free.gains < 0.3 * free.gains[1])[0])
+    assert len(stopped) == expected > 1
+    assert "less than 30 % of what the second did" in stopped.notes[0]
+    given = run(vectors, asking(method, 60, 200, trim_share=0.0, stop=Stop(gain=0.3), preselected=np.array([3])))
+    assert np.all(given.picks.gains >= 0.3 * given.picks.gains[0])
+
+
 # -- how near the best --
 
 
@@ -669,6 +681,21 @@ def test_the_share_of_the_best_is_proven_and_true(rng: np.random.Generator, meth
             ]
             reached = np.maximum(best_similarity(vectors, vectors[picked(outcome)]), 0).sum()
             assert reached / max(values) >= share - 1e-5
+
+
+def test_a_share_measured_on_all_points_is_a_proof_and_one_on_a_sample_an_estimate(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = cloud(rng, 3_000)
+    proven = run(vectors, asking("mixed", 10, 3_000))
+    assert proven.optimality is not None
+    assert not proven.is_estimate
+    monkeypatch.setattr("curator.selection.choose.PROOF_CELLS", 3_000 * 2_100)
+    estimated = run(vectors, asking("mixed", 10, 3_000))
+    assert estimated.is_estimate
+    assert estimated.optimality == pytest.approx(proven.optimality, abs=0.1)
+    monkeypatch.setattr("curator.selection.choose.PROOF_CELLS", 3_000)
+    assert run(vectors, asking("mixed", 10, 3_000)).optimality is None
 
 
 def test_no_share_is_claimed_where_nothing_is_proven(rng: np.random.Generator) -> None:
@@ -694,12 +721,13 @@ def test_the_reason_of_a_product_names_its_wishes(rng: np.random.Generator) -> N
     values = rng.random(40).astype(np.float32)
     request = wish(Strategy("diversity"), Strategy("weights", values=values, name="sharpness"), budget=3)
     reasons = describe(run(cloud(rng, 40), request), request)
-    assert reasons[0].startswith("diversity x weights by sharpness: 1 of the first pick's score; covers")
+    assert reasons[0].startswith("diversity x weights by sharpness; covers")
+    assert reasons[1].startswith("diversity x weights by sharpness: 0.")
     scored = Request("uncertainty", 2, scores=values)
     assert describe(run(cloud(rng, 40), scored), scored)[0].startswith(f"uncertainty {values.max():.2f}; covers")
     ball = Request("coverage", 2, threshold=0.5)
     first, second = describe(run(on_circle([0, 10, 20]), ball), ball)
-    assert first.startswith("the first within 0.5 of 3; covers")
+    assert first.startswith("the first at cosine 0.5 or more to 3 images; covers")
     assert second.startswith("all near it are covered; covers")
 
 

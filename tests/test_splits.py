@@ -18,7 +18,7 @@ from curator import pipeline, splits
 from curator.catalog import Catalog
 from curator.cli import app
 from curator.config import Config, load
-from curator.data import FloatArray, IntArray, Neighbors
+from curator.data import Embeddings, FloatArray, IntArray, Neighbors
 from curator.errors import BadConfig, BadSelection, DataError, StageMissing, UnknownColumn, UsageError
 from curator.index import TOLERANCE, IndexSpec, PairJoin, knn_graph, normalise
 from curator.pipeline import splitting
@@ -355,6 +355,14 @@ def test_what_is_asked_too_much_is_said(place: tuple[Workspace, Config]) -> None
     assert "has no row of 2 values of label" in " | ".join(two.meta["unmet"])
 
 
+def test_a_large_group_that_finds_room_is_no_complaint() -> None:
+    groups, shares = np.repeat([0, 1, 2, 3], [12, 4, 2, 2]), {"train": 0.8, "val": 0.1, "test": 0.1}
+    assert splitting._unmet_sizes(groups, np.asarray([16, 2, 2]), shares, {}) == []
+    told = splitting._unmet_sizes(groups, np.asarray([12, 4, 4]), shares, {})
+    assert "one group of 12 rows, 60% of all, cannot be divided and is larger than val, test asked for" in told[0]
+    assert "train has 12 rows, 60.0% of all; asked 80.0%" in told[1]
+
+
 def test_an_existing_split_is_compared_and_can_be_kept(place: tuple[Workspace, Config]) -> None:
     workspace, config = place
     fresh = ["neardups.threshold=0.99", "split.ratios=train=0.75,test=0.25"]
@@ -413,10 +421,18 @@ def test_a_column_of_names_is_no_category_and_no_split(
 ) -> None:
     workspace, config = place
     monkeypatch.setattr(splitting, "MAX_VALUES", 20)
+    monkeypatch.setattr(splitting, "MAX_PARTS", 20)
     with pytest.raises(UsageError, match="column 'uri' has 40 values; balancing needs a category of at most 20"):
         split_of(workspace, config, "split.balance=[uri]")
     with pytest.raises(UsageError, match="column 'uri' has 40 values, so it is no split"):
         split_of(workspace, config, against="uri")
+
+
+def test_a_row_that_is_near_two_parts_is_one_row_across(place: tuple[Workspace, Config]) -> None:
+    points = Embeddings(np.arange(4), np.eye(4, dtype=np.float32)[[0, 0, 0, 1]], "test")
+    found = splitting.certify(points, np.asarray([0, 1, 2, 2]), ["a", "b", "c"], {}, 0.9, place[1])
+    assert found["between"] == {"a-b": 1, "a-c": 1, "b-c": 1}
+    assert found["rows_across"] == 2, "the second and the third; the third is near both others"
 
 
 def test_a_workspace_without_vectors_cannot_be_split(tmp_path: Path, image_folder: Path) -> None:

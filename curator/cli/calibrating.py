@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curator.cli.common import AsJson, ConfigFile, Place, Settings, bar, config_of, one_line, print_json, told
+from curator.errors import UsageError
 
 if TYPE_CHECKING:
     from curator.config import Config
@@ -26,7 +27,7 @@ def calibrate(
     sample: Annotated[int | None, typer.Option(help="Images that are edited.")] = None,
     answers: Annotated[Path | None, typer.Option(help="CSV of judged pairs: row_a,row_b,same.")] = None,
     ask: Annotated[bool, typer.Option("--ask", help="Judge about 60 pairs here: same, different or unsure.")] = False,
-    name: Annotated[str, typer.Option(help="Name of the result from answers.")] = "answers",
+    name: Annotated[str | None, typer.Option(help="Name of the result from answers; 'answers' unless given.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -40,14 +41,17 @@ def calibrate(
     from curator.pipeline import calibrating
     from curator.workspace import open_workspace
 
+    if name is not None and not ask and answers is None:
+        raise UsageError(f"--name {name!r} names a result of answers; add --ask or --answers FILE")
     asked = [] if sample is None else [f"calibrate.sample={sample}"]
     found = config_of(workspace, config, [*asked, *(settings or [])])
     place = open_workspace(workspace)
     with bar(as_json or ask) as progress:
         if ask or answers is not None:
-            _check_name(name)
+            called = "answers" if name is None else name
+            _check_name(called)
             _take_answers(place, found, answers, ask=ask)
-            body = calibrating.calibrate_answers(place, found, name=name, progress=progress)
+            body = calibrating.calibrate_answers(place, found, name=called, progress=progress)
         else:
             body = calibrating.calibrate(place, found, progress=progress)
     if as_json:
@@ -63,7 +67,6 @@ def _check_name(name: str) -> None:
     import re
 
     from curator.config import NAME
-    from curator.errors import UsageError
 
     if not re.fullmatch(NAME, name) or name in ("self", "moments"):
         raise UsageError(
@@ -86,6 +89,11 @@ def _ask(place: Workspace, config: Config) -> None:
     from curator.pipeline.answers import Answer, keep_answer, questions, side_by_side
 
     waiting = questions(place, config)
+    if not waiting:
+        typer.echo(
+            "no pair is left to ask about: as many as calibrate.n_pairs have an answer; a larger number asks more",
+            err=True,
+        )
     for number, question in enumerate(waiting, start=1):
         shown = side_by_side(place, question)
         typer.echo(f"pair {number} of {len(waiting)}, similarity {question.similarity:.3f}", err=True)

@@ -46,9 +46,9 @@ def _table(found: dict[str, Any]) -> None:
     for m in found["measures"]:
         show = "{:.1%}".format if m["is_share"] else "{:.3f}".format
         marks = {side: "*" if m["winner"] == side and m["is_clear"] else " " for side in ("a", "b")}
-        chance = "" if m["random_a"] is None else f"{show(m['random_a'])} ± {show(m['spread'])}"
+        chance = "" if m["random_a"] is None else f"{show(m['random_a'])} ± {show(m['spread'] / 2**0.5)}"
         typer.echo(f"  {m['name']:<{width}}{show(m['a']) + marks['a']:>22}{show(m['b']) + marks['b']:>22}{chance:>22}")
-    typer.echo("  * clearly better: by more than random draws scatter; accuracies on the same test points")
+    typer.echo("  * clearly better: by more than two random draws differ; accuracies on the same test points")
 
 
 @app.command()

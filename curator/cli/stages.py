@@ -214,7 +214,7 @@ def select(
         ),
     ] = None,
     strategies: Annotated[
-        str | None, typer.Option(help='Several at once: "[diversity, {kind: weights, column: sharpness}]".')
+        str | None, typer.Option(help='Several at once: "\\[diversity, {kind: weights, column: sharpness}]".')
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the selection.")] = None,
     where: Where = None,
@@ -275,7 +275,9 @@ def _one(
     if as_json:
         print_json(_stage_json(result))
         return
-    shown = ", ".join(f"{key} {value}" for key, value in result.counts.items() if not isinstance(value, list | dict))
+    shown = ", ".join(
+        f"{key} {value}" for key, value in result.counts.items() if not isinstance(value, list | dict | None)
+    )
     typer.echo(f"{name}: {'up to date, ' if result.skipped else ''}{shown}")
     for key in ("notes", "unmet"):
         for note in result.counts.get(key, ()):

@@ -24,11 +24,11 @@ class Balance:
 
     column: str
     n_groups: int  # groups with at least one point of the pool
-    n_hit: int  # of them with a pick
+    n_hit: int  # of them with a pick or preselected point
     hit: Measure  # share of the groups with a pick; with fewer picks than groups it cannot reach 1
     evenness: Measure  # 1 - total variation distance to equal shares
     likeness: Measure  # 1 - total variation distance to the pool's own shares; neither end is better as such
-    groups: tuple[tuple[str, int, int], ...]  # name, points in the pool, picks; the largest groups first
+    groups: tuple[tuple[str, int, int], ...]  # name, points in the pool, picks without preselected; the largest first
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; the groups beyond the largest 50 are left out."""
@@ -93,6 +93,7 @@ def balance(
         return measure(name, of(picked), [of(counted) for counted in drawn], of(nth))
 
     order = np.argsort(-size, kind="stable")
+    own = picked - counts(picks[:0])  # (g,) without the preselected
     return Balance(
         column=column,
         n_groups=len(there),
@@ -100,7 +101,7 @@ def balance(
         hit=beside(_seen(column), lambda counted: float((counted > 0).mean())),
         evenness=beside(f"{column} balance", lambda counted: 1.0 - total_variation(counted, even)),
         likeness=beside(f"likeness to the pool by {column}", lambda counted: 1.0 - total_variation(counted, size)),
-        groups=tuple((names[there[at]], int(size[at]), int(picked[at])) for at in order) if names else (),
+        groups=tuple((names[there[at]], int(size[at]), int(own[at])) for at in order) if names else (),
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curator.data import BoolArray, FloatArray, IntArray, Neighbors
 from curator.evidence.curves import default_budgets
+from curator.index import TOLERANCE, reaches
 
 BENT = 0.1  # of the curve's height: a knee that lifts it less is no knee
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -48,6 +49,7 @@ class Plan:
     covered: float  # share they cover
     path_budgets: IntArray  # (p,)
     path: FloatArray  # (p,) share covered
+    n_given: int = 0  # points labelled already, which cover from the start
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -60,12 +62,15 @@ class Plan:
     def sentence(self, share: float = 0.95) -> str:
         """Say how many picks cover the share."""
         need = next(need for need in self.needs if need.share == share)
-        goal = f"To cover {share:.0%} within cosine {self.threshold:.2f}"
+        goal = f"To cover {share:.0%} within cosine {self.threshold:.2f},"
         if need.picks is None:
-            return f"{goal} more than {self.most:,} picks are needed: all that can be picked cover {self.covered:.1%}."
+            return f"{goal} no budget is known to be enough: all that can be picked cover {self.covered:.1%}."
+        if need.picks == 0:
+            return f"{goal} the {self.n_given:,} labelled already are enough."
         if need.picks <= self.n_picks:
             return f"{goal} the first {need.picks:,} picks are enough."
-        return f"{goal} you need {need.picks:,} picks; these {self.n_picks:,} cover {self.reached:.1%}."
+        these = f"these {self.n_picks:,}" + (f" and {self.n_given:,} labelled already" if self.n_given else "")
+        return f"{goal} {need.picks:,} picks are enough; {these} cover {self.reached:.1%}."
 
 
 def knee(budgets: IntArray | Sequence[int], values: FloatArray | Sequence[float]) -> int | None:
@@ -110,7 +115,7 @@ def covering(graph: Neighbors | None, representative: IntArray, threshold: float
     own = np.arange(n)
     centre, point = [own, representative], [own, own]
     if graph is not None and graph.k:
-        close = (graph.similarity >= threshold) & (graph.positions >= 0)
+        close = reaches(graph.similarity, threshold) & (graph.positions >= 0)
         row, column = np.nonzero(close)
         other = graph.positions[row, column]
         centre, point = [*centre, row, other], [*point, other, row]
@@ -169,6 +174,7 @@ def plan(
         covered=float(total[-1]),
         path_budgets=steps,
         path=total[steps].astype(np.float32),
+        n_given=len(given),
     )
 
 
@@ -186,7 +192,7 @@ def _first_cover(vectors: FloatArray, picks: IntArray, covers: Covering, thresho
         return rank
     centres = vectors[picks]
     for start in range(0, len(vectors) if len(picks) else 0, BLOCK):
-        close = vectors[start : start + BLOCK] @ centres.T >= threshold  # (rows, k)
+        close = vectors[start : start + BLOCK] @ centres.T >= threshold - TOLERANCE  # (rows, k)
         rank[start : start + BLOCK] = np.where(close.any(axis=1), close.argmax(axis=1), -1)
     order = np.arange(len(picks))
     free = (rank[picks] < 0) | (rank[picks] > order)

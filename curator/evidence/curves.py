@@ -13,6 +13,7 @@ from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadSelection
 from curator.evidence.controls import Controls, draw_controls
 from curator.evidence.measures import TOLD_APART, Measure, interval
+from curator.index import reaches
 from curator.selection import best_similarity
 
 NOTHING = -1.0  # similarity of a point to no pick at all: as far as can be
@@ -83,7 +84,8 @@ class Curve:
             return ()
         out = [_at_the_end("coverage", self.mean_similarity)]
         if self.share_within is not None:
-            out.append(_at_the_end(f"images within {self.threshold:.2f} of a pick", self.share_within, is_share=True))
+            name = f"images within cosine {self.threshold:.2f} of a pick"
+            out.append(_at_the_end(name, self.share_within, is_share=True))
         out.append(_at_the_end("the farthest image", self.worst_similarity))
         return tuple(out)
 
@@ -116,7 +118,7 @@ def coverage(vectors: FloatArray, picks: IntArray, *, threshold: float | None = 
         mean_distance=float(distance.mean(dtype=np.float64)) if len(best) else 1.0 - NOTHING,
         max_distance=float(max(distance.max(initial=0.0), 0.0)),
         threshold=threshold,
-        share_within=None if threshold is None else float((best >= threshold).mean()) if len(best) else 0.0,
+        share_within=None if threshold is None else float(reaches(best, threshold).mean()) if len(best) else 0.0,
     )
 
 
@@ -232,7 +234,7 @@ class _Measured:
             values[:, column] = (
                 best @ self._weight,
                 best.min(initial=1.0),
-                (best >= self._threshold) @ self._weight,
+                reaches(best, self._threshold) @ self._weight,
             )
         return values
 

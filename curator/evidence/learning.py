@@ -41,6 +41,7 @@ class Accuracy:
     gap_low: FloatArray  # the same of selected minus random, on the same points
     gap_high: FloatArray
     every_nth: FloatArray  # on the points that neither the selection nor every-nth has seen
+    nth_gap: FloatArray  # selected minus every-nth, both on those points
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def learning_curves(
     for i, drawn in enumerate(controls.draws):
         pairs.append(bench.compare(chosen, bench.arm([drawn[:b] for b in steps]), rng))
         progress("learning", 3 + i, n_arms)
-    beside = bench.compare(chosen, nth, rng)[:, 1, 0]  # (2, b)
+    beside = bench.compare(chosen, nth, rng)[:, :, 0]  # (2 methods, 2 arms, b)
     if not all(np.isfinite(pair).all() for pair in [beside, *pairs]):
         return None
     told = [_accuracy(np.stack([pair[method] for pair in pairs]), beside[method]) for method in range(len(METHODS))]
@@ -194,14 +195,14 @@ def _test_points(classes: IntArray, tests: BoolArray, *, n_picks: int, rng: np.r
 
 
 def _accuracy(pairs: FloatArray, nth: FloatArray) -> Accuracy:
-    """Draws and bootstrap samples brought together; `pairs` is (r, 2 arms, 1 + replicates, b)."""
+    """Draws and bootstrap samples brought together; `pairs` is (r, 2 arms, 1 + replicates, b), `nth` (2 arms, b)."""
     measured, resampled = pairs[:, :, 0], pairs[:, :, 1:]
     random = resampled[:, 1].reshape(-1, pairs.shape[-1])
     gap = (resampled[:, 0] - resampled[:, 1]).reshape(-1, pairs.shape[-1])
     low, high = interval(random)
     gap_low, gap_high = interval(gap)
     mean = measured.mean(axis=0)  # (2, b)
-    columns = (mean[0], mean[1], low, high, gap_low, gap_high, nth)
+    columns = (mean[0], mean[1], low, high, gap_low, gap_high, nth[1], nth[0] - nth[1])
     return Accuracy(*(np.asarray(column, np.float32) for column in columns))
 
 

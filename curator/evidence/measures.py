@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from curator.data import FloatArray
 
 LOW, HIGH = 2.5, 97.5  # percentiles of the draws
+LOPSIDED = 1.5  # an interval that reaches so many times farther to one side has no ±
 TOLD_APART = 5e-4  # smaller differences read as equal
 
 
@@ -29,6 +30,7 @@ class Measure:
     is_share: bool = False  # shown as a percentage
     gap_low: float | None = None  # 95 % interval of selected minus random on the same test points, where measured so
     gap_high: float | None = None
+    nth_gap: float | None = None  # selected minus every-nth on the same test points, where measured so
 
     @property
     def standing(self) -> int:
@@ -42,7 +44,7 @@ class Measure:
     @property
     def beside_every_nth(self) -> int:
         """1 above every-nth, -1 below it, 0 equal as far as it can be read."""
-        gap = self.selected - self.every_nth
+        gap = self.selected - self.every_nth if self.nth_gap is None else self.nth_gap
         return 1 if gap > TOLD_APART else -1 if gap < -TOLD_APART else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,7 +72,8 @@ def sentence(measures: Sequence[Measure], *, budget: int, n_random: int) -> str:
     """Say where a selection beats its controls and where it does not, with every number.
 
     Such as "Better than random on mean similarity (0.81 vs 0.63 ± 0.02); no better on class balance (...)".
-    The ± is half the width of the interval that holds 95 % of the draws.
+    The ± is half the width of the interval that holds 95 % of the draws; where that lies much farther to one
+    side of the mean than to the other, its ends are told instead.
     """
     groups = [
         (word, [_shown(m) for m in measures if m.standing == standing])
@@ -94,6 +97,10 @@ def _beside_nth(measures: Sequence[Measure]) -> str:
 
 def _shown(found: Measure) -> str:
     show = "{:.1%}".format if found.is_share else "{:.3f}".format
-    spread = (found.random_high - found.random_low) / 2
-    spreads = f"{100 * spread:.1f}" if found.is_share else f"{spread:.3f}"
-    return f"{found.name} ({show(found.selected)} vs {show(found.random_mean)} ± {spreads})"
+    below, above = found.random_mean - found.random_low, found.random_high - found.random_mean
+    if max(below, above) > LOPSIDED * min(below, above) + TOLD_APART:
+        random = f"{show(found.random_mean)}, {show(found.random_low)} to {show(found.random_high)}"
+    else:
+        spread = (below + above) / 2
+        random = f"{show(found.random_mean)} ± " + (f"{100 * spread:.1f}" if found.is_share else f"{spread:.3f}")
+    return f"{found.name} ({show(found.selected)} vs {random})"

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +67,10 @@ def threshold_of(workspace: Workspace, config: Config) -> tuple[float, str]:
         if (result["name"], result["space"]) == (name, space):
             return float(result["threshold"]), f"calibration {name!r}" + (" for copies" if space == "copies" else "")
     there = sorted({result["name"] for result in body.get("results", ()) if result["space"] == space})
+    how = "" if name in ("self", "moments") else f" --ask --name {name}"
     raise StageMissing(
         f"no calibration {name!r} for the space {space!r} in {workspace.path}; there are: "
-        f"{', '.join(there) or 'none yet'}; run `curator calibrate -w {workspace.path}`"
+        f"{', '.join(there) or 'none yet'}; run `curator calibrate -w {workspace.path}{how}`"
     )
 
 
@@ -82,12 +84,17 @@ def metric_of(workspace: Workspace, config: Config, embeddings: Embeddings) -> E
         return embeddings
     metric = stored_metric(workspace, embeddings.space)
     if metric is None:
-        known = stored(workspace, embeddings.space)
-        why = "held-out edits say it does not help here" if known.get("metric") else "none was learnt yet"
-        raise StageMissing(
-            f"no metric for copies in {workspace.path}: {why}; "
-            + ("set neardups.space to model" if known.get("metric") else f"run `curator calibrate -w {workspace.path}`")
+        told = stored(workspace, embeddings.space).get("metric")
+        helps = told is None or bool(told["kept"])
+        why = (
+            "none was learnt yet"
+            if told is None
+            else "its file is gone"
+            if helps
+            else "held-out edits say it does not help here"
         )
+        what = f"run `curator calibrate -w {workspace.path}`" if helps else "set neardups.space to model"
+        raise StageMissing(f"no metric for copies in {workspace.path}: {why}; {what}")
     vectors = apply_metric(metric, embeddings.vectors, hashes_of(workspace, embeddings.rows))
     return Embeddings(embeddings.rows, vectors, f"{embeddings.space}.copies")
 
@@ -115,9 +122,9 @@ def stored_metric(workspace: Workspace, space: str) -> Metric | None:
         return None
     told = stored(workspace, space)["metric"]
     try:
-        with np.load(workspace.file(entries[0])) as arrays:
+        with workspace.file(entries[0]).open("rb") as file, np.load(file) as arrays:
             mean, matrix = (arrays.get(name) for name in ("mean", "matrix"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise DamagedWorkspace(f"{entries[0].file} cannot be read: {error}; run `curator calibrate` again") from error
     return Metric(told["form"], mean, matrix, told["hash_weight"], told["gain"], told["error"], told["held_out"])
 
@@ -136,10 +143,12 @@ def calibrate(workspace: Workspace, config: Config, *, progress: Progress = no_p
     embeddings = workspace.embeddings(embed.space_name(config.embed.model))
     rng = np.random.default_rng(config.seed)
     n = len(embeddings)
+    if n == 0:
+        raise DataError(f"{workspace.path} has no readable image to learn from; `curator info` names the reasons")
     sampled = np.sort(rng.permutation(n)[: config.calibrate.sample])
     hashes = hashes_of(workspace, embeddings.rows)
     sequence, times = _order(workspace, embeddings.rows)
-    is_footage = bool(np.isfinite(times).mean() > 0.5) if n else False
+    is_footage = bool(np.isfinite(times).mean() > 0.5)
     copies = make_copies(workspace, embeddings, config, sampled, progress)
     use = _Use(config, copies, sequence, times, is_footage, rng)
     plain, notes, histogram = _results(embeddings.vectors, use, "model")
@@ -262,7 +271,8 @@ def _results(
             moments = fit_moments(vectors, use.sequence, near, histogram, by=by, rng=use.rng, n_bootstrap=n_bootstrap)
             out.append((_told("moments", space, moments, use), moments))
         except DataError as error:
-            return out, [f"no result 'moments': {error}"], histogram
+            where = " in the metric for copies" if space == "copies" else ""
+            return out, [f"no result 'moments'{where}: {error}"], histogram
     return out, [], histogram
 
 
@@ -324,7 +334,12 @@ def _store(
 ) -> dict[str, Any]:
     """Publish results beside those of other names; a new metric takes the results of the old one's space along."""
     with workspace.writing("calibrate") as writer:
-        old = stored(workspace, space)
+        old: dict[str, Any] = {}
+        try:
+            old = stored(workspace, space)
+        except DamagedWorkspace:
+            if told is None:  # answers alone cannot replace what was said of the metric
+                raise
         names = {(result["name"], result["space"]) for result in results}
         kept = [
             result

@@ -6,6 +6,7 @@ beside each other, since a larger selection covers more whatever it holds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +139,9 @@ def _measures(
 ) -> list[dict[str, Any]]:
     """Every measure of both at the same size, and who wins it.
 
-    A difference counts as clear where it is wider than the scatter of the random draws, half the width
-    of the interval that holds 95 % of them; accuracies are compared on the same test points.
+    A difference counts as clear where it is wider than that of two random draws nearly always is: half
+    the width of the interval that holds 95 % of them, times the root of 2, for each of the two scatters;
+    accuracies are compared on the same test points.
     """
     theirs = {measure.name: measure for measure in judged[1].measures()}
     out: list[dict[str, Any]] = []
@@ -147,7 +149,7 @@ def _measures(
         b = theirs.get(a.name)
         if b is None or a.gap_low is not None:  # accuracies are compared directly, below
             continue
-        spread = max((m.random_high - m.random_low) / 2 for m in (a, b))
+        spread = max((m.random_high - m.random_low) / math.sqrt(2) for m in (a, b))
         gap = a.selected - b.selected
         winner = "tie" if abs(gap) <= TOLD_APART else "a" if gap > 0 else "b"
         out.append(_told(a.name, a.selected, b.selected, (a.random_mean, b.random_mean), winner, abs(gap) > spread))
@@ -179,7 +181,7 @@ def _differences(one: _Side, other: _Side, judged: list[Judged]) -> list[dict[st
     """Groups of which one has more, as shares of its picks, the largest differences first."""
     out: list[dict[str, Any]] = []
     by_column = {balance.column: balance for balance in judged[1].balances}
-    for balance in judged[0].balances:
+    for balance in judged[0].balances if by_column else ():  # none: there is no pick to have more of anything
         theirs = {name: picked for name, _, picked in by_column[balance.column].groups}
         for name, size, picked in balance.groups:
             a, b = picked / max(len(one.picked), 1), theirs[name] / max(len(other.picked), 1)
@@ -204,6 +206,11 @@ def _sentences(one: _Side, other: _Side, body: dict[str, Any]) -> list[str]:
     slight = [m["name"] for m in body["measures"] if not m["is_clear"]]
     if slight:
         out.append(f"No clear difference{at} on {', '.join(slight)}.")
+    if len(one.preselected) != len(other.preselected):
+        larger, smaller = sorted((one, other), key=lambda side: -len(side.preselected))
+        few = f"{len(smaller.preselected):,}" if len(smaller.preselected) else "none"
+        there = len(larger.preselected)
+        out.append(f"{there:,} labelled images count for {larger.name} beside its picks, {few} for {smaller.name}.")
     for found in body["differences"][:3]:
         more, less = (one.name, other.name) if found["a"] > found["b"] else (other.name, one.name)
         high, low = max(found["a"], found["b"]), min(found["a"], found["b"])

@@ -46,8 +46,7 @@ class Scene:
     embeddings: Embeddings
     alike: FloatArray  # (n, d) unit vectors in which near-duplicates were decided: the embeddings, or made for copies
     threshold: float  # cosine of `alike` at or above which images are near-duplicates
-    cover: FloatArray  # (n, d) unit vectors in which a pick covers an image: `alike`, or the embeddings
-    within: float  # cosine of `cover` at or above which it does
+    within: float  # cosine of the embeddings at or above which a pick covers an image, as for the selection itself
     covering: evidence.Covering  # who covers whom at `within`, as far as is known
     kept: BoolArray  # (n,) no near-duplicate of a kept one
     inside: BoolArray  # (n,) passes the selection's filter
@@ -62,8 +61,7 @@ class Judged:
     """A selection beside its controls."""
 
     once: evidence.Curve  # near-duplicates counted once
-    every: evidence.Curve  # every image counted
-    within: evidence.Curve  # every image counted, in the vectors of `Scene.cover`, with the share within
+    every: evidence.Curve  # every image counted, with the share within the threshold
     balances: tuple[evidence.Balance, ...]
     groups: evidence.Balance | None  # near-duplicate groups
     learning: evidence.Learning | None
@@ -75,7 +73,7 @@ class Judged:
             return ()
         mean, worst = self.once.measures()
         again = dataclasses.replace(self.every.measures()[0], name="coverage with every near-duplicate counted")
-        out = [mean, again, self.within.measures()[1], worst]
+        out = [mean, again, self.every.measures()[1], worst]
         out += [self.groups.hit] if self.groups else []
         for found in self.balances:
             out += [found.hit, found.evenness] if found.column == "class" else [found.hit]
@@ -106,7 +104,7 @@ def evidence_of(
     controls = controls_of(scene, len(picked), preselected, config)
     found = judge(scene, picked, preselected, controls, config, progress=progress)
     plan = evidence.plan(
-        scene.cover,
+        embeddings.vectors,
         picked,
         scene.covering,
         threshold=scene.within,
@@ -115,7 +113,7 @@ def evidence_of(
         preselected=preselected,
     )
     curve = found.once.to_dict() | {
-        "share_within": found.within.to_dict()["share_within"], "threshold": scene.within,
+        "share_within": found.every.to_dict()["share_within"], "threshold": scene.within,
     }  # fmt: skip
     return {
         "verdict": verdict(found, plan),
@@ -163,9 +161,9 @@ def judge(
     """Measure one selection against the controls."""
     vectors = scene.embeddings.vectors
 
-    def curve(points: FloatArray, weights: BoolArray, threshold: float | None) -> evidence.Curve:
+    def curve(weights: BoolArray, threshold: float | None) -> evidence.Curve:
         return evidence.coverage_curve(
-            points, picked, rng=np.random.default_rng(config.seed), controls=controls, threshold=threshold,
+            vectors, picked, rng=np.random.default_rng(config.seed), controls=controls, threshold=threshold,
             preselected=preselected, weights=weights.astype(np.float32), progress=progress,
         )  # fmt: skip
 
@@ -185,11 +183,9 @@ def judge(
         )  # fmt: skip
         why_not = "" if learning else "too few images are left that no ordering has seen"
     balances = [spread(column, column.names) for column in scene.columns] if len(picked) else []
-    every = curve(vectors, scene.inside, scene.within)
     return Judged(
-        once=curve(vectors, scene.kept & scene.inside, None),
-        every=every,
-        within=every if scene.cover is vectors else curve(scene.cover, scene.inside, scene.within),
+        once=curve(scene.kept & scene.inside, None),
+        every=curve(scene.inside, scene.within),
         balances=tuple(found for found in balances if found is not None),
         groups=spread(Column("near-duplicate group", codes, []), None) if len(picked) else None,
         learning=learning,
@@ -242,11 +238,8 @@ def scene_of(workspace: Workspace, embeddings: Embeddings, config: Config, *, is
     stands = embeddings.positions_of(np.asarray(table["representative"].fill_null(-1).to_numpy(), np.int64))
     representative = np.where(stands >= 0, stands, own)
     alike, threshold = _duplicates(workspace, embeddings, config)
-    is_given = config.select.threshold is not None
-    cover = embeddings.vectors if is_given else alike
-    within = requesting.threshold(workspace, embeddings, config) if is_given else threshold
-    knows = cover is alike and within <= threshold  # then a near-duplicate is covered too
-    graph = _graph(workspace, embeddings) if cover is embeddings.vectors else None
+    within = requesting.threshold(workspace, embeddings, config)
+    knows = alike is embeddings.vectors and within <= threshold  # then a near-duplicate is covered too
     classes, why_not = _classes(table["labels"].to_pylist())
     columns = [*_clusters(workspace, table), *(_column(name, table[name].to_pylist()) for name in named)]
     first = _column("class", [labels[0] if labels else None for labels in table["labels"].to_pylist()])
@@ -254,9 +247,8 @@ def scene_of(workspace: Workspace, embeddings: Embeddings, config: Config, *, is
         embeddings=embeddings,
         alike=alike,
         threshold=threshold,
-        cover=cover,
         within=within,
-        covering=evidence.covering(graph, representative if knows else own, within),
+        covering=evidence.covering(_graph(workspace, embeddings), representative if knows else own, within),
         kept=np.asarray(kept, np.bool_),
         inside=passing(workspace, embeddings, config) if is_filtered else np.ones(len(rows), np.bool_),
         representative=representative,

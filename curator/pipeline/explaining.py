@@ -186,7 +186,8 @@ def _nearest(
     if facts["status"] == "not_picked":
         n, of = _would_gain(catalog.workspace, embeddings, at, others)
         facts["neighbours_closer"] = {"n": n, "of": of}
-        said += f"; {n:,} of its {of:,} nearest images are closer to it than to any pick" if of else ""
+        others_are = "pick or labelled image" if len(preselected) else "pick"
+        said += f"; {n:,} of its {of:,} nearest images are closer to it than to any {others_are}" if of else ""
     facts["sentences"].append(f"{said}.")
 
 
@@ -215,12 +216,12 @@ def _cluster(facts: Facts, workspace: Workspace, record: Facts, rows: IntArray) 
         "cluster": cluster, "name": record.get("cluster_name"), "size": len(members), "picked": n_picked,
         "share_of_picks": n_picked / max(len(rows), 1), "share_of_images": len(members) / max(table.num_rows, 1),
     }  # fmt: skip
-    shares = (
-        f"{len(members) / max(table.num_rows, 1):.1%} of the images and {n_picked / max(len(rows), 1):.1%} of the picks"
-    )
+    shares = f"{facts['cluster']['share_of_images']:.1%} of the images and {facts['cluster']['share_of_picks']:.1%}"
     named = record.get("cluster_name") or f"cluster {cluster}"
     title = named if named.startswith("cluster") else f"cluster {cluster} ({named})"
-    facts["sentences"].append(f"It is in {title}: {n_picked:,} of its {len(members):,} images were picked, {shares}.")
+    facts["sentences"].append(
+        f"It is in {title}, which holds {shares} of the picks: {n_picked:,} of its {len(members):,} images were picked."
+    )
 
 
 def _uri(catalog: Catalog, row: int) -> str:

@@ -6,6 +6,8 @@ image here; the pure modules of `selection` see nothing but arrays.
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from curator.catalog import Catalog
 from curator.config import Config
 from curator.config import Strategy as Wish
 from curator.data import Embeddings, FloatArray, IntArray
-from curator.errors import BadConfig, BadSelection, UnknownColumn
+from curator.errors import BadConfig, BadSelection, DamagedWorkspace, StageMissing, UnknownColumn
+from curator.pipeline.calibrating import threshold_of
 from curator.pipeline.derive import floats, rows_table
 from curator.selection import targets, uncertainty
 from curator.workspace import Workspace
@@ -60,9 +63,11 @@ def stamp(workspace: Workspace, config: Config) -> list[Any]:
     reads_columns = bool(asked.where or asked.per_group or asked.scores or asked.strategies)
     others = [f"columns/{name}" for name in workspace.names("columns") if name in ("issues", "map")]
     others += [f"splits/{name}" for name in workspace.names("splits")]
+    is_copies = asked.threshold is None and config.neardups.space == "copies"
     return [
         [_stamp_of(workspace, name) for name in named if name],
         [entry.fingerprint for key in others for entry in workspace.entries(key)] if reads_columns else [],
+        *([_own_stamp(workspace, config)] if is_copies else []),
     ]
 
 
@@ -77,8 +82,9 @@ def _stamp_of(workspace: Workspace, named: str) -> list[Any]:
 def threshold(workspace: Workspace, embeddings: Embeddings, config: Config) -> float:
     """Cosine from which a pick stands for an image.
 
-    As configured; else the one near-duplicates were decided with, unless that was in another metric,
-    where it means something else: then the model's plain default.
+    As configured; else the one near-duplicates were decided with, unless that was in the metric for
+    copies, where a cosine means something else: then the one calibrated for the model's own vectors,
+    else the model's plain default. Evidence measures with the same one.
     """
     if config.select.threshold is not None:
         return config.select.threshold
@@ -86,6 +92,24 @@ def threshold(workspace: Workspace, embeddings: Embeddings, config: Config) -> f
     meta = entries[0].meta if entries else {}
     if meta and meta.get("metric", meta["space"]) == embeddings.space:
         return float(meta["threshold"])
+    return _own_threshold(workspace, config)
+
+
+def _own_stamp(workspace: Workspace, config: Config) -> float | None:
+    """The same as far as it is known; none where the calibration cannot be read, which the stage itself says."""
+    try:
+        return _own_threshold(workspace, config)
+    except DamagedWorkspace:
+        return None
+
+
+def _own_threshold(workspace: Workspace, config: Config) -> float:
+    """The calibrated threshold of the model's own vectors, else the model's plain default."""
+    named = config.neardups.threshold
+    own = {"space": "model", "threshold": named if isinstance(named, str) else "self"}
+    plain = config.model_copy(update={"neardups": config.neardups.model_copy(update=own)})
+    with suppress(StageMissing):
+        return threshold_of(workspace, plain)[0]
     return float(embed.describe(config.embed.model).threshold)
 
 
@@ -278,6 +302,8 @@ def _from_npy(workspace: Workspace, embeddings: Embeddings, path: Path, *, key: 
             f"{key}: {str(path)!r} has shape {stored.shape}; expected a line for each of the {workspace.n_rows:,} rows "
             f"or of the {len(embeddings):,} images with a vector"
         )
+    if stored.dtype.kind not in "fiub":
+        raise BadConfig(f"{key}: {str(path)!r} holds {stored.dtype}; expected numbers")
     values = np.asarray(stored, np.float32).reshape(len(stored), -1)
     return values[embeddings.rows] if len(stored) == workspace.n_rows else values
 
@@ -300,10 +326,21 @@ def _from_table(workspace: Workspace, embeddings: Embeddings, path: Path, *, key
             "score or one probability per class"
         )
     named = table[which].to_pylist()
+    twice = next((name for name, count in Counter(named).items() if count > 1), None)
+    if twice is not None:
+        raise BadConfig(f"{key}: {str(path)!r} names {which} {twice!r} more than once; expected one line per image")
     if which == "uri":
         samples = workspace.table("samples", ["row", "uri"])
         by_uri = dict(zip(samples["uri"].to_pylist(), samples["row"].to_pylist(), strict=True))
         named = [by_uri.get(uri, -1) for uri in named]
+    elif not pa.types.is_integer(table.schema.field("row").type):
+        raise BadConfig(f"{key}: column 'row' of {str(path)!r} is {table.schema.field('row').type}; expected integers")
+    unknown = [row for row in named if row is None or not -1 <= row < workspace.n_rows]
+    if unknown:
+        raise BadConfig(
+            f"{key}: {str(path)!r} names row {unknown[0]!r}; rows are 0 to {workspace.n_rows - 1}: "
+            "is it about another workspace?"
+        )
     at = embeddings.positions_of(np.asarray(named, np.int64))
     if not (at >= 0).any():
         raise BadConfig(f"{key}: no {which} of {str(path)!r} is an image of {workspace.path} with a vector")

@@ -16,7 +16,7 @@ import numpy as np
 
 from curator import selection
 from curator.catalog import Catalog
-from curator.config import Config, Quality
+from curator.config import Config, Quality, Select
 from curator.data import BoolArray, Embeddings, IntArray, Neighbors, Progress
 from curator.errors import BadConfig, BadSelection, StageMissing
 from curator.pipeline import requesting
@@ -80,25 +80,39 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
     picked = outcome.picks.positions  # (k,)
+    notes = [*outcome.notes, *_without_effect(asked, pool)]
     told = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
         **told,  # verdict, is_better, curve, and more evidence
-        "unmet": list(outcome.unmet), "notes": list(outcome.notes),
-        "optimality": outcome.optimality, "covered": outcome.covered, "cover_threshold": request.threshold,
+        "unmet": list(outcome.unmet), "notes": notes,
+        "optimality": outcome.optimality, "optimality_is_estimate": outcome.is_estimate,
+        "covered": outcome.covered, "cover_threshold": request.threshold,
+        "trim_share": asked.trim_share if request.disperses else None,
         "trimmed": embeddings.rows[trimmed].tolist(), "trimmed_distance": _loneliness(graph, trimmed),
         "quotas": _quota_table(request, outcome), "n_readable": len(embeddings),
         "n_candidates": int(pool.candidates.sum()),
         "n_near_duplicates": pool.n_near_duplicates, "n_low_quality": pool.n_low_quality,
         "n_filtered_out": pool.n_filtered_out, "n_preselected": pool.n_preselected,
     }  # fmt: skip
+    bound = "optimality_estimate" if outcome.is_estimate else "optimality"
     _write(writer, asked.name, embeddings.rows[picked], outcome.picks, reasons, meta)
     return {
         "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
         "n_trimmed": len(trimmed), "method": asked.method, **({"where": asked.where} if asked.where else {}),
-        "covered": _rounded(outcome.covered), **_known("optimality", _rounded(outcome.optimality)),
-        "verdict": told["verdict"], "unmet": list(outcome.unmet), "notes": list(outcome.notes),
+        "covered": _rounded(outcome.covered), **_known(bound, _rounded(outcome.optimality)),
+        "verdict": told["verdict"], "unmet": list(outcome.unmet), "notes": notes,
     }  # fmt: skip
+
+
+def _without_effect(asked: Select, pool: Pool) -> list[str]:
+    """Settings that say something and change nothing here."""
+    out = []
+    if asked.preselected and not len(pool.preselected):
+        out.append(f"No image is labelled already: select.preselected {asked.preselected!r} names none with a vector.")
+    if asked.quotas != "equal" and not asked.per_group:
+        out.append("select.quotas has no effect without select.per_group, the column whose values it counts.")
+    return out
 
 
 def _rounded(share: float | None) -> float | None:

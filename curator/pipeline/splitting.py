@@ -32,6 +32,7 @@ and perceptual hashes a few bits apart."""
 
 LOOK_BITS = 4  # of 64 in which the hashes of a pair that looks the same may differ
 COPIES = ".copies"  # ends the name of a space that the metric for copies made
+MAX_PARTS = 50  # of an existing split; more is no split
 MAX_VALUES = 1_000  # of a balanced column; more is no category
 BINS = 5  # equally full ones, for numbers
 SIZE_TOLERANCE = 0.01  # share of all rows a part's size may be off before it is said
@@ -150,6 +151,7 @@ def certify(
 ) -> Numbers:
     """Count what lies across parts: rows with a near-duplicate in another part, and torn groups per key."""
     between: dict[str, int] = {}
+    is_across = np.zeros(len(parts), bool)  # a row near two parts is one row
     for a in range(len(names)):
         for b in range(a + 1, len(names)):
             left, right = np.flatnonzero(parts == b), np.flatnonzero(parts == a)
@@ -157,9 +159,10 @@ def certify(
                 points.vectors, left, right, threshold, threads=threads(config), progress=progress
             )
             between[f"{names[a]}-{names[b]}"] = int((nearest >= 0).sum())
+            is_across[left[nearest >= 0]] = True
     torn = {key: splits.torn_groups(codes, parts) for key, codes in keys.items()}
     return {
-        "n": len(points), "threshold": threshold, "rows_across": sum(between.values()), "between": between,
+        "n": len(points), "threshold": threshold, "rows_across": int(is_across.sum()), "between": between,
         "torn": torn, "holds": not any(between.values()) and not any(torn.values()),
     }  # fmt: skip
 
@@ -293,24 +296,25 @@ def _groups(
 def _unmet_sizes(groups: IntArray, sizes: IntArray, shares: dict[str, float], keys: dict[str, IntArray]) -> list[str]:
     """Which parts are not as large as asked, and the group that stands in the way."""
     n, out = int(sizes.sum()), []
-    rows_of = np.bincount(groups)
-    largest = int(rows_of.argmax())
-    small = [name for name, share in shares.items() if rows_of[largest] > max(share * n, 1.0)]
-    if small:
-        members = np.flatnonzero(groups == largest)
-        held = [
-            f"{len(np.unique(codes[members]))} of {key}" for key, codes in keys.items() if (codes[members] >= 0).all()
-        ]
-        out.append(
-            f"one group of {rows_of[largest]} rows, {rows_of[largest] / n:.0%} of all, cannot be divided"
-            f"{' (it holds ' + ', '.join(held) + ')' if held else ''} and is larger than {', '.join(small)} asked for; "
-            "a higher threshold or fewer grouping keys would make smaller groups"
-        )
     for (name, share), size in zip(shares.items(), sizes.tolist(), strict=True):
         if size == 0:
             out.append(f"{name} is empty: there are not enough groups to divide")
         elif abs(size - share * n) > max(SIZE_TOLERANCE * n, 1.0):
             out.append(f"{name} has {size} rows, {size / n:.1%} of all; asked {share:.1%}")
+    rows_of = np.bincount(groups)
+    largest = int(rows_of.argmax())
+    small = [name for name, share in shares.items() if rows_of[largest] > max(share * n, 1.0)]
+    if small and out:  # where it found room no size was missed for it
+        members = np.flatnonzero(groups == largest)
+        held = [
+            f"{len(np.unique(codes[members]))} of {key}" for key, codes in keys.items() if (codes[members] >= 0).all()
+        ]
+        out.insert(
+            0,
+            f"one group of {rows_of[largest]} rows, {rows_of[largest] / n:.0%} of all, cannot be divided"
+            f"{' (it holds ' + ', '.join(held) + ')' if held else ''} and is larger than {', '.join(small)} asked for; "
+            "a higher threshold or fewer grouping keys would make smaller groups",
+        )
     return out
 
 
@@ -354,7 +358,7 @@ def _against(
         return None
     values = rows_table(workspace, points.rows, [asked])[asked].to_pylist()
     there = sorted({str(value) for value in values if value is not None})
-    if len(there) > MAX_VALUES:
+    if len(there) > MAX_PARTS:
         raise UsageError(f"column {asked!r} has {len(there)} values, so it is no split; choose another for --against")
     code = {name: at for at, name in enumerate(there)}
     old = np.asarray([-1 if value is None else code[str(value)] for value in values], np.int64)

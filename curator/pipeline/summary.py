@@ -371,10 +371,11 @@ def _selection(workspace: Workspace, table: pa.Table, config: Config) -> numbers
         quotas=tuple(numbers.Quota(**quota) for quota in meta["quotas"]),
         quota_column=asked["per_group"],
         trimmed=trimmed,
-        trim_share=asked["trim_share"] if asked["method"] == "diverse" else None,
+        trim_share=meta.get("trim_share"),
         unmet=tuple(meta["unmet"]),
         notes=tuple(meta.get("notes", ())),
         optimality=meta.get("optimality"),
+        optimality_is_estimate=bool(meta.get("optimality_is_estimate", False)),
     )
 
 

@@ -341,6 +341,7 @@ class Selected:
     unmet: tuple[str, ...] = ()  # budget or quota that could not be met, as sentences
     notes: tuple[str, ...] = ()  # what was done that was not asked for, as sentences
     optimality: float | None = None  # at least this share of the best any selection could reach; None where unknown
+    optimality_is_estimate: bool = False  # measured on a sample: on average too low, but no proof
 
 
 # -- the run -----------------------------------------------------------------------------------------------------

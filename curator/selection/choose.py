@@ -15,7 +15,7 @@ from curator.data import BoolArray, FloatArray, IntArray, Neighbors, Progress, n
 from curator.index import exact_search, knn_graph
 from curator.selection import stopping
 from curator.selection.ball import BallGain, ball_coverage
-from curator.selection.bound import facility_optimality, optimality
+from curator.selection.bound import Optimality, facility_optimality, optimality
 from curator.selection.compose import Scene, Strategy, compose, unbalanced
 from curator.selection.controls import every_nth_picks, random_picks
 from curator.selection.density import first_allowed, trim_outliers, typicality_picks
@@ -107,7 +107,9 @@ def run(
     missed += tuple(filter(None, (unbalanced(wish, picks.positions, among=among, given=given) for wish in balances)))
     owner, similarity, picks = _count(vectors, picks, given, covered)
     share = None if request.threshold is None else _share_within(similarity, covered, request)
-    return Outcome(picks, trimmed, owner, (*missed, *unmet), tuple(notes), _proof(job, picks), share)
+    proof = _proof(job, picks)
+    optimality_share, is_estimate = (None, False) if proof is None else (proof.share, proof.is_sampled)
+    return Outcome(picks, trimmed, owner, (*missed, *unmet), tuple(notes), optimality_share, is_estimate, share)
 
 
 def _passing(request: Request, among: IntArray) -> tuple[IntArray, list[str]]:
@@ -288,9 +290,10 @@ def _end(job: _Job, picks: Picks) -> _End:
     if stop is None:
         return _End(n, "", None)
     if stop.gain is not None:
-        low = stopping.by_gain(picks, stop.gain, distances=job.request.method == "diverse")
+        low = stopping.by_gain(picks, stop.gain, distances=job.request.weighs_distance)
         if low < n:
-            n, reason = low, f"the next one would add less than {_percent(stop.gain)} of what the first did"
+            first = "second" if job.request.weighs_distance and np.isnan(picks.nearest[0]) else "first"
+            n, reason = low, f"the next one would add less than {_percent(stop.gain)} of what the {first} did"
     if stop.coverage is None or stop.threshold is None:
         return _End(n, reason, None)
     at = np.flatnonzero(job.covered)
@@ -298,25 +301,28 @@ def _end(job: _Job, picks: Picks) -> _End:
     share = stopping.share_covered(rank, len(picks), weights=job.weights[at])
     found = stopping.by_coverage(share, stop.coverage)
     if found is not None and found < n:
-        n, reason = found, f"they cover {_percent(share[found])} within similarity {stop.threshold:g}"
+        they = "they and what is labelled already" if len(job.given) else "they"
+        n, reason = found, f"{they} cover {_percent(share[found])} within similarity {stop.threshold:g}"
     return _End(n, reason, float(share[n]))
 
 
-def _proof(job: _Job, picks: Picks) -> float | None:
-    """At least which share of the best possible value the picks have; None where no proof is known, or too dear.
+def _proof(job: _Job, picks: Picks) -> Optimality | None:
+    """How near the picks are to the best possible value; None where no bound is known, or it is too dear.
 
+    Of `mixed`, whose product has no bound, it is told how near they are to the best facility location.
     Limits between picks only lower the best there can be, so leaving them out keeps the proof right.
     """
     request, n_picks = job.request, len(picks)
     quotas = None if request.quotas is None else job.caps
     if n_picks == 0:
         return None
-    points = min(max(2_048, 8 * n_picks), int((job.weights > 0).sum()))
+    n_points = int((job.weights > 0).sum())
+    points = n_points if len(job.among) * n_points <= PROOF_CELLS else min(max(2_048, 8 * n_picks), n_points)
     if request.method in ("representative", "mixed") and len(job.among) * points <= PROOF_CELLS:
         return facility_optimality(
             job.vectors, picks.positions, preselected=job.given, candidates=job.may, weights=job.weights, caps=quotas,
             most_points=points,
-        ).share  # fmt: skip
+        )  # fmt: skip
     objective: BallGain | LogDetGain
     if request.method == "coverage" and request.threshold is not None and len(job.vectors) ** 2 <= 25 * PROOF_CELLS:
         objective = BallGain(
@@ -327,7 +333,7 @@ def _proof(job: _Job, picks: Picks) -> float | None:
     else:
         return None
     slots = np.searchsorted(job.among, picks.positions)
-    return optimality(objective, slots, caps=quotas, among=job.among).share
+    return optimality(objective, slots, caps=quotas, among=job.among)
 
 
 def _percent(share: float) -> str:
@@ -372,8 +378,8 @@ def _shortfall(request: Request, available: int, picked: int) -> tuple[str, ...]
     if picked == available:
         return (f"{asked} and {available:,} can be picked: all of them are, in order.",)
     limits = [*(["the quotas"] if request.quotas is not None else []), *_rule_words(request)]
-    let = "lets" if len(limits) == 1 and limits[0] != "the quotas" else "let"
-    return (f"{asked}, {available:,} can be picked, and {' and '.join(limits)} {let} {picked:,} of them.",)
+    allow = "allows" if len(limits) == 1 and limits[0] != "the quotas" else "allow"
+    return (f"{asked}, {available:,} can be picked, and {' and '.join(limits)} {allow} {picked:,} of them.",)
 
 
 def _short_groups(job: _Job, picks: Picks) -> tuple[str, ...]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curator.data import BoolArray, FloatArray, IntArray, Neighbors, Progress
 from curator.errors import BadSelection
@@ -21,6 +20,7 @@ from curator.selection.density import typicality
 from curator.selection.facility import FacilityGain
 from curator.selection.greedy import Batched, lazy_greedy, pooled_greedy
 from curator.selection.kcenter import DistanceGain, most_central
+from curator.selection.mixed import Product
 from curator.selection.picks import Picks, blocks, ordered
 from curator.selection.quotas import Caps, Tally, encode, listed, name_of
 from curator.selection.targets import Shares, Target, merit
@@ -33,7 +33,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FIXED = ("typicality", "weights", "similarity", "uncertainty", "random")  # one number per point, whatever is picked
 MEASURED = ("weights", "uncertainty", "threshold")  # kinds whose numbers are given
 ROWS = 8_192
-SLACK = 1.0 + 1e-5  # bounds: at least the gain of one candidate as it is rounded and settled
 STRONGEST = 50.0  # powers beyond would leave the numbers that a float can hold
 NEAR_TARGET = 0.05  # a group short by less than this share of its target is near enough to go without a word
 LEAST = 1e-6  # what the lowest value counts where low ones are wanted to a power, so that none is infinite
@@ -102,52 +101,6 @@ class Strategy:
             if self.maximum is not None:
                 ok &= values <= self.maximum
         return ok
-
-
-class Product:
-    """The product of the gains of several objectives over the same candidates, each to its own power.
-
-    Args:
-        factors: objectives and their strengths, above 0. None of them ever rises or falls below 0, so
-            neither does the product.
-        relative: gains are shares of the highest of the first gains, so that high powers of small
-            numbers do not vanish.
-    """
-
-    def __init__(self, factors: Sequence[tuple[Batched, float]], *, relative: bool = False) -> None:
-        self._factors = tuple(factors)
-        self._scale = 1.0
-        if relative:
-            highest = self._of([factor.first_gains() for factor, _ in self._factors]).max(initial=0.0)
-            self._scale = 1.0 / highest if highest > 0 else 1.0
-
-    def first_gains(self) -> FloatArray:
-        """Bound of each candidate's product now, (c,)."""
-        return self._of([factor.first_gains() for factor, _ in self._factors])
-
-    def gains(self, candidates: IntArray) -> FloatArray:
-        """Bounds of the product of these now, (b,)."""
-        return self._of([factor.gains(candidates) for factor, _ in self._factors])
-
-    def gain(self, candidate: int) -> float:
-        """Product of what this candidate would add now; factors after one that is 0 are not asked."""
-        product = self._scale
-        for factor, strength in self._factors:
-            product *= max(factor.gain(candidate), 0.0) ** strength
-            if product == 0.0:
-                break
-        return product
-
-    def add(self, candidate: int) -> None:
-        """Pick this candidate."""
-        for factor, _ in self._factors:
-            factor.add(candidate)
-
-    def _of(self, values: list[FloatArray]) -> FloatArray:
-        product: NDArray[np.float64] = np.full(len(values[0]), SLACK * self._scale, np.float64)
-        for value, (_, strength) in zip(values, self._factors, strict=True):
-            product *= np.maximum(value, 0.0).astype(np.float64) ** strength
-        return cast(FloatArray, product)  # as float64: high powers of small numbers would be 0 in float32
 
 
 class Fixed:

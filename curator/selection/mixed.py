@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.data import BoolArray, FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import BadSelection
@@ -73,16 +75,22 @@ class Product:
     Args:
         factors: objectives and their strengths, > 0. None of them ever rises or falls below 0, so
             neither does their product.
+        relative: gains are shares of the highest of the first gains, so that high powers of small
+            numbers do not vanish.
 
     Raises:
         BadSelection: no factor, or a strength that is not above 0.
     """
 
-    def __init__(self, factors: Sequence[tuple[Batched, float]]) -> None:
+    def __init__(self, factors: Sequence[tuple[Batched, float]], *, relative: bool = False) -> None:
         if not factors or not all(strength > 0 for _, strength in factors):
             strengths = [strength for _, strength in factors]
             raise BadSelection(f"a product of strengths {strengths}; expected one or more, each above 0")
-        self._factors = list(factors)
+        self._factors = tuple(factors)
+        self._scale = 1.0
+        if relative:
+            highest = self.first_gains().max(initial=0.0) / RAISED
+            self._scale = 1.0 / highest if highest > 0 else 1.0
 
     def first_gains(self) -> FloatArray:
         """Bound of each candidate's product now, (c,)."""
@@ -94,7 +102,7 @@ class Product:
 
     def gain(self, candidate: int) -> float:
         """Product of what this candidate would add now, 0 or more; after a 0 the others are not asked."""
-        product = 1.0
+        product = self._scale
         for objective, strength in self._factors:
             product *= max(objective.gain(candidate), 0.0) ** strength
             if product == 0.0:
@@ -107,7 +115,7 @@ class Product:
             objective.add(candidate)
 
     def _product(self, gains: list[FloatArray]) -> FloatArray:
-        product = np.ones(len(gains[0]), np.float64)
+        product: NDArray[np.float64] = np.full(len(gains[0]), RAISED * self._scale, np.float64)
         for found, (_, strength) in zip(gains, self._factors, strict=True):
             product *= np.maximum(found, 0.0).astype(np.float64) ** strength
-        return (product * RAISED).astype(np.float32)
+        return cast(FloatArray, product)  # as float64: high powers of small numbers would be 0 in float32

@@ -42,16 +42,16 @@ def describe(
     reasons = []
     for rank, nearest in enumerate(outcome.picks.nearest.tolist()):
         away = "" if math.isnan(nearest) else _away(nearest, rank, request)
-        parts = (*_method_says(outcome, request, rank, covers[rank], away), seats[rank])
+        parts = (*_method_says(outcome, request, rank, covers[rank], away, unit), seats[rank])
         reasons.append("; ".join(part for part in parts if part))
     return tuple(reasons)
 
 
-def _method_says(outcome: Outcome, request: Request, rank: int, covers: str, away: str) -> tuple[str, ...]:
+def _method_says(outcome: Outcome, request: Request, rank: int, covers: str, away: str, unit: str) -> tuple[str, ...]:
     """What the method looked at comes first."""
     nearest, gain = float(outcome.picks.nearest[rank]), float(outcome.picks.gains[rank])
     is_start = math.isnan(nearest)
-    if request.method == "representative":
+    if request.method in ("representative", "mixed"):  # the two factors of `mixed` are just these two numbers
         return (covers, "the first pick, most similar to the whole" if is_start else away)
     if request.method == "diverse":
         if is_start:
@@ -60,23 +60,24 @@ def _method_says(outcome: Outcome, request: Request, rank: int, covers: str, awa
             return (away, covers)
         return (f"{away}, none left is farther", covers)
     if request.method == "coverage":
-        return (
-            f"the first within {request.threshold:.3g} of {gain:,.0f}" if gain else "all near it are covered",
-            covers,
-            away,
-        )
+        new = f"the first at cosine {request.threshold:.3g} or more to {gain:,.0f} {_one(unit) if gain == 1 else unit}"
+        return (new if gain else "all near it are covered", covers, away)
+    if request.method == "dpp":
+        if is_start:
+            return ("the most central one, to start from", covers)
+        is_free = not (_is_limited(request) or request.min_distance)  # else a less explained one may have to stay out
+        return (f"least explained by those {_before(rank, request)}" if is_free else "", covers, away)
     if request.method == "uncertainty":
-        return (f"uncertainty {gain:.2f}", covers, away)
+        scores = np.zeros(0) if request.scores is None else request.scores[outcome.picks.positions[rank : rank + 1]]
+        return ("no score" if np.isnan(scores).any() else f"uncertainty {gain:.2f}", covers, away)
     if request.method == "strategies":
         return (_product_says(outcome, request, rank), covers, away)
     return (OPENINGS[request.method], covers, away)
 
 
 OPENINGS = {
-    "mixed": "stands for many and is unlike those picked",
-    "dpp": "least explained by those picked",
-    "graph_cut": "keeps the mean of the picks near the mean of all",
-    "typicality": "typical of its neighbourhood",
+    "graph_cut": "chosen for its likeness to all, less that to other picks",
+    "typicality": "the most typical left in its region",
     "hierarchical": "its branch of the clusters was due",
     "random": "drawn at random",
     "every_nth": "taken at an even step",
@@ -89,19 +90,25 @@ def _is_limited(request: Request) -> bool:
 
 
 def _product_says(outcome: Outcome, request: Request, rank: int) -> str:
-    """The strategies, and what the pick scores beside the first one."""
-    kinds = " x ".join(strategy.label for strategy in request.strategies if strategy.kind != "threshold") or "in order"
-    first = float(outcome.picks.gains[0])
-    return f"{kinds}: {outcome.picks.gains[rank] / first:.2g} of the first pick's score" if first > 0 else kinds
+    """The strategies that count, and what the pick scores beside the first one."""
+    counted = [wish.label for wish in request.strategies if wish.kind != "threshold" and wish.strength]
+    kinds, first = " x ".join(counted) or "in order", float(outcome.picks.gains[0])
+    if rank == 0 or not first > 0:
+        return kinds
+    return f"{kinds}: {outcome.picks.gains[rank] / first:.2g} of the first pick's score"
 
 
 def _away(nearest: float, rank: int, request: Request) -> str:
     """How far the pick is from what was there before it."""
-    labelled = request.preselected is not None and len(request.preselected) > 0
-    before = "labelled" if labelled and rank == 0 else "labelled or picked" if labelled else "picked"
     if nearest < SAME:
-        return f"the same as one already {before}"
-    return f"nearest already {before} {nearest:.2f} away"
+        return f"nearly the same as one already {_before(rank, request)}"
+    return f"nearest already {_before(rank, request)} {nearest:.2f} away"
+
+
+def _before(rank: int, request: Request) -> str:
+    """What was there before a pick."""
+    labelled = request.preselected is not None and len(request.preselected) > 0
+    return "labelled" if labelled and rank == 0 else "labelled or picked" if labelled else "picked"
 
 
 def _covers(outcome: Outcome, clusters: IntArray | None, cluster_names: Sequence[str] | None, unit: str) -> list[str]:

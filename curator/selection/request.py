@@ -106,6 +106,12 @@ class Request:
         return self.method in DISPERSES
 
     @property
+    def weighs_distance(self) -> bool:
+        """Whether a gain holds the distance to earlier picks, which before the first is no distance at all."""
+        kinds = {strategy.kind for strategy in self.strategies if strategy.strength}
+        return self.method in ("diverse", "mixed") or "diversity" in kinds
+
+    @property
     def keeps_prefix(self) -> bool:
         """Whether a smaller budget gives a prefix, as long as it changes nothing of what is trimmed."""
         return self.method in PREFIX and self.quotas is None
@@ -151,6 +157,7 @@ class Outcome:
     unmet: tuple[str, ...]  # a sentence per budget, quota, target or stop that could not be met
     notes: tuple[str, ...]  # a sentence per thing done that was not asked for
     optimality: float | None = None  # at least this share of the best there can be, 0..1; None: unknown
+    is_estimate: bool = False  # `optimality` was measured on a sample of the points: on average too low, but no proof
     covered: float | None = None  # share of the points within the threshold, 0..1; None where none was given
 
     def __len__(self) -> int:

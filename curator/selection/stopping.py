@@ -91,7 +91,7 @@ def by_gain(picks: Picks, share: float, *, distances: bool = False) -> int:
     """How many picks come before the first whose gain is below a share of the first gain.
 
     Args:
-        distances: gains are distances to what was picked before; a first pick that has nothing before
+        distances: gains hold a distance to what was picked before; a first pick that has nothing before
             it then says nothing, and the second one's is the measure.
     """
     gains = np.asarray(picks.gains, np.float64)

@@ -92,8 +92,8 @@ def _compared(found: Evidence) -> Html | None:
             h("b", _show(measure, measure.selected)),
             join(_show(measure, measure.random_mean), " ", _interval(measure)),
             _show(measure, measure.every_nth),
-            _mark(measure.standing),
-            _mark(measure.beside_every_nth),
+            _mark(measure.standing, "no clear difference"),
+            _mark(measure.beside_every_nth, "equal"),
         )
         for measure in found.measures
     ]
@@ -104,7 +104,8 @@ def _compared(found: Evidence) -> Html | None:
         h(
             "p",
             "Better or worse than random means outside the interval that holds 95% of the draws; accuracies are "
-            "compared on the same test images. Of forty measures one is above, and one below, by chance alone.",
+            "compared on the same test images. Of forty measures one is above, and one below, by chance alone. "
+            "Every n-th is a single set: its mark says only which number is higher.",
             class_="muted small",
         ),
     )
@@ -119,8 +120,8 @@ def _interval(measure: Compared) -> Html:
     return h("span", f"{low} to {high}", class_="sub")
 
 
-def _mark(standing: int) -> Html:
-    text, kind = {1: ("✓ better", "good"), 0: ("– equal", "plain"), -1: ("✗ worse", "bad")}[standing]
+def _mark(standing: int, neither: str) -> Html:
+    text, kind = {1: ("✓ better", "good"), 0: (f"– {neither}", "plain"), -1: ("✗ worse", "bad")}[standing]
     return h("span", text, class_=f"mark {kind}")
 
 

@@ -42,8 +42,9 @@ def selection(report: Report, pictures: Pictures) -> Section:
     )
     order = "In pick order. "
     if chosen.method in _IN_ORDER_OF_USE:
-        order += "Each pick is the most useful one after those before it, so a shorter selection is the top of this "
-        order += "list. The gain is what a pick added when it was picked."
+        order += "Each pick is the most useful one after those before it"
+        order += ". " if chosen.quotas else ", so a shorter selection is the top of this list. "
+        order += "The gain is what a pick added when it was picked."
     return Section(
         "selection",
         "Selection",
@@ -51,7 +52,7 @@ def selection(report: Report, pictures: Pictures) -> Section:
             h("p", facts),
             h("p", "Only where ", h("code", chosen.where)) if chosen.where else None,
             h("p", order, class_="muted"),
-            h("p", _optimality(chosen.optimality)) if chosen.optimality is not None else None,
+            h("p", _optimality(chosen, chosen.optimality)) if chosen.optimality is not None else None,
             [h("p", sentence, class_="note warn") for sentence in chosen.unmet],
             [h("p", sentence, class_="muted small") for sentence in chosen.notes],
             _quotas(chosen),
@@ -62,12 +63,22 @@ def selection(report: Report, pictures: Pictures) -> Section:
     )
 
 
-def _optimality(share: float) -> str:
+def _optimality(chosen: Selected, share: float) -> str:
     bound = math.floor(1000 * share) / 10  # rounded down: it says "at least"
-    return (
-        f"It reaches at least {bound:.1f}% of what the best selection of this size could, by the method's own "
-        "measure: the bound from what every image could still have added (Leskovec and others, 2007)."
+    measure = (
+        "by facility location, the similarity of every image to its nearest pick, which is one of the two things this "
+        "method weighs"
+        if chosen.method == "mixed"
+        else "by the method's own measure"
     )
+    source = "from what every image could still have added (Leskovec and others, 2007)"
+    if chosen.optimality_is_estimate:
+        return (
+            f"It reaches an estimated {bound:.1f}% or more of what the best selection of this size could, {measure}: "
+            f"{source}, counted on a sample of the images and so no proof."
+        )
+    best = f"at least {bound:.1f}% of what the best selection of this size could"
+    return f"It reaches {best}, {measure}: the bound {source}."
 
 
 def _picks(report: Report, chosen: Selected, pictures: Pictures) -> Html:

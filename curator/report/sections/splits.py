@@ -58,7 +58,7 @@ def _certificate(report: Report, split: Split) -> list[tuple[str, object, str]]:
          f"{report.noun.capitalize()}s with another at cosine ≥ {split.threshold:g} in another part."),
         *torn,
         ("Groups", f"{split.n_groups:,}",
-         f"Kept together by {', '.join(split.grouped_by)}; the largest has {split.largest_group:,}."),
+         f"Kept together by {', '.join(split.grouped_by) or 'nothing'}; the largest has {split.largest_group:,}."),
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from curator.report.sections.parts import Section
 
 _MARKS = {
     True: ("✓ better than random on average", "good"),
-    False: ("✗ no better than random on average", "bad"),
+    False: ("✗ worse than random on average", "bad"),
     None: ("undecided", "plain"),
 }
 
@@ -69,8 +69,9 @@ def _verdict(report: Report) -> Html | None:
         words.mean(line[-1])
         for line in (band.selected, band.random_mean, band.random_low, band.random_high, band.every_nth)
     )
+    one = f"{'an' if report.noun == 'image' else 'a'} {report.noun}"
     numbers = (
-        f"On average a {report.noun} resembles its nearest pick at {reached}, near-duplicates counted once. "
+        f"On average {one} resembles its nearest pick at {reached}, near-duplicates counted once. "
         f"Random picks reach {chance} (95% of draws {low} to {high}), every n-th {habit}. "
     )
     return h(
