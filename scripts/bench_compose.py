@@ -22,10 +22,11 @@ from curator.data import FloatArray, IntArray, Neighbors, no_progress
 from curator.index import IndexSpec, knn_graph
 from curator.index.spec import limited_threads
 from curator.selection import Request, Spacing, Stop, Strategy, run, stopping
-from curator.selection.compose import Product, Scene, compose
+from curator.selection.compose import Scene, compose
 from curator.selection.facility import FacilityGain
 from curator.selection.greedy import Batched
 from curator.selection.kcenter import DistanceGain
+from curator.selection.mixed import Product
 
 NONE = np.zeros(0, np.int64)
 
