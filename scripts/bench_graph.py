@@ -68,6 +68,7 @@ class Task:
     truth: FloatArray  # (m, k) similarity of the true neighbours
     k: int
     threads: int
+    floors: tuple[float, ...]  # recalls that ours is asked for
 
     def recall(self, positions: IntArray) -> float:
         """Of what was found for `rows`, (m, k)."""
@@ -86,7 +87,7 @@ class Task:
 
 def bench_curator(task: Task) -> Iterator[Result]:
     rough.is_fast()  # loads torch and tries it, before the clock starts
-    for floor in (0.95, 0.98, 0.99):
+    for floor in task.floors:
         spec = IndexSpec(flat_up_to=0, threads=task.threads, min_recall=floor)
         with stopwatch() as took:
             graph = knn_graph(task.vectors, task.k, spec)
@@ -198,10 +199,21 @@ METHODS: dict[str, Callable[[Task], Iterator[Result]]] = {
 def run_method(name: str, folder: Path, options: argparse.Namespace) -> tuple[list[Result], float] | str:
     """Results and peak memory of one method, in this process; or which package is missing."""
     known = np.load(folder / "truth.npz")
-    task = Task(np.load(folder / "vectors.npy"), known["rows"], known["truth"], options.k, options.threads)
+    task = Task(
+        np.load(folder / "vectors.npy"),
+        known["rows"],
+        known["truth"],
+        options.k,
+        options.threads,
+        tuple(options.floors),
+    )
     with limited_threads(options.threads):
         try:
-            return list(METHODS[name](task)), peak_mb()
+            results = []
+            for result in METHODS[name](task):
+                print(f"  {result.method}: {result.cpu_s:.1f} s, recall {result.recall:.4f}  {result.note}", flush=True)
+                results.append(result)
+            return results, peak_mb()
         except ModuleNotFoundError as error:
             return f"{error.name} is not installed"
 
@@ -311,6 +323,9 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--floors", type=float, nargs="+", default=[0.95, 0.98, 0.99], help="recalls that ours is asked for"
+    )
     parser.add_argument("--plain-rows", type=int, default=4_096, help="rows on which answers are timed and checked")
     parser.add_argument("--only", choices=[*METHODS, "search"], action="append")
     options = parser.parse_args()

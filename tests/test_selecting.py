@@ -383,8 +383,11 @@ def test_frames_of_a_clip_keep_their_seconds(tmp_path: Path) -> None:
         )
         assert 3 <= len(times) <= 4  # of 6 s; greedy picks may lie so that a fourth finds no room
         assert np.all(np.diff(times) >= 1.5 - 1e-6)
-    unmet = done.workspace.selection("selection").config["unmet"]
-    assert "the spacing of 1.5 s within a clip" in unmet[0]
+    meta = done.workspace.selection("selection").config
+    assert "the spacing of 1.5 s within a clip" in meta["unmet"][0]
+    told = {spread["column"] for spread in meta["balance"]}
+    assert "video" in told
+    assert "frame" not in told  # the number of a frame is no group
 
 
 def test_images_have_no_clip_and_are_free(place: Path) -> None:

@@ -274,10 +274,10 @@ def _graph(workspace: Workspace, embeddings: Embeddings) -> Neighbors | None:
 
 
 def _grouping_columns(workspace: Workspace) -> list[str]:
-    """Metadata columns that may name groups, and the split."""
+    """Metadata columns that may name groups, and the split; the number of a frame names none."""
     with Catalog(workspace) as catalog:
         found = catalog.columns()
-    own = [c for c in found if c.origin == "samples" and (c.name == "split" or c.name not in RESERVED)]
+    own = [c for c in found if c.origin == "samples" and (c.name == "split" or c.name not in (*RESERVED, "frame"))]
     return [c.name for c in own if c.type in GROUPING_TYPES][:MOST_COLUMNS]
 
 
