@@ -47,7 +47,6 @@ POOL = 8_000  # images whose pairs stand for all pairs
 LEARN_POOL = 600  # images whose pairs stand for what differs while the metric is learnt
 NEAR_S = 2.0  # frames of one clip closer than this are neither copies nor other pictures
 LEAST_THRESHOLD = 0.01
-SPACES = ("model", "copies")
 
 
 def threshold_of(workspace: Workspace, config: Config) -> tuple[float, str]:

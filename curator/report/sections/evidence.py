@@ -44,7 +44,7 @@ def evidence(report: Report) -> Section:
                 class_="muted",
             ),
             _legend(found),
-            h("div", _curves(report, found, lines), class_="charts"),
+            h("div", _curves(report, found.budgets, lines), class_="charts"),
             _compared(found),
             h("h3", "Coverage by budget"),
             _numbers(found, lines),
@@ -66,19 +66,19 @@ def _lead(report: Report, found: Evidence) -> Html | None:
     )
 
 
-def _curves(report: Report, found: Evidence, lines: list[_Line]) -> list[Html]:
+def _curves(report: Report, budgets: tuple[int, ...], lines: list[_Line]) -> list[Html]:
     return [
         charts.curve(
-            found.budgets,
+            budgets,
             line.band,
             title=line.title,
             x_title=f"{report.noun}s labelled",
             show=line.show,
             tick=line.tick,
-            describe=_in_words(found.budgets, line),
+            describe=_in_words(budgets, line),
         )
         for line in lines
-        if found.budgets
+        if budgets
     ]
 
 
@@ -180,18 +180,7 @@ def _learning(report: Report, found: Evidence) -> Html | None:
             "Linear-probe accuracy", "Linear probe", learning.probe, words.percent, lambda value: f"{100 * value:g}%"
         ),
     ]
-    drawn = [
-        charts.curve(
-            learning.budgets,
-            line.band,
-            title=line.title,
-            x_title=f"{report.noun}s labelled",
-            show=line.show,
-            tick=line.tick,
-            describe=_in_words(learning.budgets, line),
-        )
-        for line in lines
-    ]
+    drawn = _curves(report, learning.budgets, lines)
     return join(
         title,
         h(
