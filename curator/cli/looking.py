@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from curator.cli.common import AsJson, Place, Where, one_line, print_json, told
-
-if TYPE_CHECKING:
-    from curator.workspace import Workspace
 
 app = typer.Typer()
 
@@ -57,16 +54,10 @@ def show(row: Annotated[int, typer.Argument(help="Row number.")], workspace: Pla
 
     Example: curator show 17 -w street-scenes
     """
-    import numpy as np
-
-    from curator.catalog import Catalog
+    from curator.pipeline import describing
     from curator.workspace import open_workspace
 
-    place = open_workspace(workspace)
-    place.check_row(row)
-    with Catalog(place) as catalog:
-        record = catalog.table(rows=np.asarray([row])).to_pylist()[0]
-    record["selections"] = _selections_with(place, row)
+    record = describing.show(open_workspace(workspace), row)
     if as_json:
         print_json(record)
         return
@@ -82,32 +73,22 @@ def info(workspace: Place, as_json: AsJson = False) -> None:
 
     Example: curator info -w street-scenes
     """
-    from curator import pipeline
+    from curator.pipeline import describing
     from curator.workspace import open_workspace
 
-    place = open_workspace(workspace)
-    states = pipeline.states(place, pipeline.stored_config(place))
-    faults = _unreadable(place)
-    body = {
-        "path": str(place.path), "rows": place.n_rows, "snapshot": place.snapshot.sequence,
-        "sources": list(place.snapshot.sources), "stages": states, "spaces": place.names("vectors"),
-        "columns": place.names("columns"),
-        "selections": {name: len(place.selection(name)) for name in place.names("selections")},
-        "n_unreadable": len(faults), "unreadable": faults[:20], "runs": place.runs()[-5:],
-    }  # fmt: skip
+    body = describing.info(open_workspace(workspace))
     if as_json:
         print_json(body)
         return
-    typer.echo(f"{place.path}: {place.n_rows} rows, snapshot {place.snapshot.sequence}")
-    typer.echo(f"sources     {', '.join(place.snapshot.sources) or 'none yet'}")
-    typer.echo("stages      " + ", ".join(f"{name} {state}" for name, state in states.items()))
-    typer.echo(f"spaces      {', '.join(place.names('vectors')) or 'none yet'}")
-    chosen = ", ".join(f"{name} ({len(place.selection(name))})" for name in place.names("selections"))
-    typer.echo(f"selections  {chosen or 'none yet'}")
-    typer.echo(f"unreadable  {len(faults)}")
-    for fault in faults[:20]:
+    typer.echo(f"{body['path']}: {body['rows']} rows, snapshot {body['snapshot']}")
+    typer.echo(f"sources     {', '.join(body['sources']) or 'none yet'}")
+    typer.echo("stages      " + ", ".join(f"{name} {state}" for name, state in body["stages"].items()))
+    typer.echo(f"spaces      {', '.join(body['spaces']) or 'none yet'}")
+    typer.echo(f"selections  {', '.join(f'{name} ({n})' for name, n in body['selections'].items()) or 'none yet'}")
+    typer.echo(f"unreadable  {body['n_unreadable']}")
+    for fault in body["unreadable"]:
         typer.echo(f"  row {fault['row']}  {fault['reason']}  {one_line(fault['uri'])}: {fault['message']}")
-    for line in place.runs()[-5:]:
+    for line in body["runs"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["finished"]))
         typer.echo(f"{when}  {line['stage']}  {line['seconds']} s")
 
@@ -119,34 +100,12 @@ def columns(workspace: Place, as_json: AsJson = False) -> None:
 
     Example: curator columns -w street-scenes
     """
-    from curator.catalog import Catalog
+    from curator.pipeline import describing
     from curator.workspace import open_workspace
 
-    with Catalog(open_workspace(workspace)) as catalog:
-        found = catalog.columns()
+    found = describing.columns(open_workspace(workspace))
     if as_json:
-        print_json([{"name": column.name, "type": column.type, "origin": column.origin} for column in found])
+        print_json(found)
         return
     for column in found:
-        typer.echo(f"{column.name:<20} {column.type:<12} {column.origin}")
-
-
-def _selections_with(place: Workspace, row: int) -> list[dict[str, Any]]:
-    out = []
-    for name in place.names("selections"):
-        chosen = place.selection(name)
-        for rank, (picked, reason) in enumerate(zip(chosen.rows.tolist(), chosen.reasons, strict=True), start=1):
-            if picked == row:
-                out.append({"selection": name, "rank": rank, "reason": reason})
-    return out
-
-
-def _unreadable(place: Workspace) -> list[dict[str, Any]]:
-    from curator.catalog import Catalog
-
-    with Catalog(place) as catalog:
-        has_status = any(column.name == "status" for column in catalog.columns())
-        condition = "reason IS NOT NULL" + (" AND status = 'present'" if has_status else "")
-        table = catalog.table(["row", "uri", "reason", "message"], where=condition)
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found
+        typer.echo(f"{column['name']:<20} {column['type']:<12} {column['origin']}")
