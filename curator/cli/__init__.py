@@ -10,6 +10,7 @@ Exit code 0: done; 1: a fault in the data or the workspace; 2: the request itsel
     judging   compare, why
     splitting split, leaks, issues
     leaving   export, verify, models, doctor
+    serving   serve
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from curator.cli import calibrating, judging, leaving, looking, splitting, stages
+from curator.cli import calibrating, judging, leaving, looking, serving, splitting, stages
 
 app = typer.Typer(
     name="curator",
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (stages, calibrating, looking, judging, splitting, leaving):
+for room in (stages, calibrating, looking, judging, splitting, leaving, serving):
     app.add_typer(room.app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from curator.data import Progress
 
 BAR_AFTER_S = 1.0
+TOLD_EVERY_S = 0.25
+PROGRESS = "CURATOR_PROGRESS"  # set to json: progress as JSON lines on stderr, for whoever started this process
 
 Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory of the workspace.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -124,7 +127,10 @@ def print_json(body: Any) -> None:
 
 @contextmanager
 def bar(as_json: bool) -> Iterator[Progress]:
-    """A progress bar on a terminal, for what takes longer than a second."""
+    """A progress bar on a terminal, for what takes longer than a second; JSON lines for a parent process."""
+    if os.environ.get(PROGRESS) == "json":
+        yield _told_as_json()
+        return
     if as_json or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
@@ -155,3 +161,18 @@ def bar(as_json: bool) -> Iterator[Progress]:
     finally:
         if shown:
             bar.stop()
+
+
+def _told_as_json() -> Progress:
+    """One line on stderr for a new stage, for its end, and a few times a second between."""
+    last: tuple[str, float] = ("", 0.0)
+
+    def progress(stage: str, done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or done == total or now - last[1] >= TOLD_EVERY_S:
+            last = (stage, now)
+            line = json.dumps({"progress": {"stage": stage, "done": done, "total": total}})
+            print(line, file=sys.stderr, flush=True)
+
+    return progress

@@ -1,0 +1,148 @@
+"""What goes in and out, for the contract at /v1/openapi.json; pydantic stays at this door.
+
+Requests refuse unknown keys. Answers are made by the library as plain values
+and are the same that the command line prints; the models here describe them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+RowNumber = Annotated[int, Field(ge=0, lt=2**53, description="identity of an image in its workspace", examples=[17])]
+
+
+class Asked(BaseModel):
+    """A request body: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answered(BaseModel):
+    """An answer; keys may be added in later versions."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+# -- errors, health, session -------------------------------------------------------------------------------------
+
+
+class ErrorDetail(Answered):
+    """What was found, and what to do."""
+
+    code: str = Field(description="class of the error, stable", examples=["UnknownRow"])
+    message: str = Field(description="what was found and what was expected")
+    hint: str = Field(description="what to do; may be empty")
+
+
+class ErrorBody(Answered):
+    """The one error shape."""
+
+    error: ErrorDetail
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"error": {
+            "code": "UnknownRow", "message": "no row 99 in street-scenes", "hint": "rows are 0 to 41",
+        }}},
+    )  # fmt: skip
+
+
+class Health(Answered):
+    """The process answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(Answered):
+    """The service can work."""
+
+    status: Literal["ready"]
+    workspaces: int
+
+
+class Login(Asked):
+    """A token, shown once by `curator token create`."""
+
+    token: str = Field(min_length=1, max_length=200)
+
+
+class Session(Answered):
+    """Who the caller is."""
+
+    who: str
+    role: str
+    via: Literal["open", "bearer", "cookie"]
+    csrf: str = Field(description="goes into the header x-curator-csrf of changes made by cookie; else empty")
+
+
+# -- workspaces --------------------------------------------------------------------------------------------------
+
+
+class WorkspaceEntry(Answered):
+    """One workspace under the root."""
+
+    name: str
+    rows: int | None = Field(description="rows ever given; none where the workspace is broken")
+    snapshot: int | None
+    error: ErrorDetail | None = Field(None, description="why it cannot be used")
+
+
+class Workspaces(Answered):
+    """Every workspace under the root."""
+
+    workspaces: list[WorkspaceEntry]
+
+
+class NewWorkspace(Asked):
+    """A workspace to make."""
+
+    name: str = Field(pattern=NAME, examples=["street-scenes"])
+
+
+class Fault(Answered):
+    """A file that could not be read."""
+
+    row: int
+    uri: str
+    reason: str
+    message: str | None
+
+
+class Info(Answered):
+    """What is in a workspace; the body of `curator info --json`."""
+
+    path: str
+    rows: int
+    snapshot: int
+    sources: list[str]
+    stages: dict[str, Literal["current", "stale", "missing"]]
+    spaces: list[str]
+    columns: list[str]
+    selections: dict[str, int]
+    n_unreadable: int
+    unreadable: list[Fault]
+    runs: list[dict[str, Any]]
+
+
+class ColumnInfo(Answered):
+    """One column that filters can name."""
+
+    name: str
+    type: str = Field(description="DuckDB's name of the type")
+    origin: str = Field(description="samples, or the stage that made it")
+
+
+class Columns(Answered):
+    """Every column."""
+
+    columns: list[ColumnInfo]
+
+
+class Record(Answered):
+    """Everything known about one image: every column, and the selections that hold it."""
+
+    row: int
+    uri: str
+    selections: list[dict[str, Any]]
