@@ -71,6 +71,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self) -> None:
-        head = f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {len(_TOO_LARGE)}\r\nconnection: close\r\n\r\n"
+        head = (
+            "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(_TOO_LARGE)}\r\nconnection: close\r\n\r\n"
+        )
         self.transport.write(head.encode() + _TOO_LARGE)
         self.transport.close()
