@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from curator.errors import UsageError
 
 ENVIRONMENT = "CURATOR_SERVICE"  # how `--workers` hands the settings to its processes
 MIB = 1 << 20
+LIMITS = frozenset({
+    "max_json_bytes", "max_upload_bytes", "max_batch_bytes", "max_upload_pixels", "max_upload_images", "max_queries",
+    "rate", "burst", "max_concurrent", "max_connections", "head_s", "body_idle_s", "shutdown_s",
+})  # fmt: skip
+"""Settings that `--limit NAME=NUMBER` changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,26 @@ class Settings:
     def is_open(self) -> bool:
         """Whether requests without a token are the admin's: on loopback, unless tokens are asked for."""
         return self.is_loopback and not self.require_token
+
+    def limited(self, limits: Sequence[str]) -> Settings:
+        """These settings with other limits, each given as `name=number`.
+
+        Raises:
+            UsageError: no such limit, or no number above 0 (`rate` may be 0).
+        """
+        changes: dict[str, float] = {}
+        known = {field.name: type(getattr(self, field.name)) for field in fields(self) if field.name in LIMITS}
+        for limit in limits:
+            name, _, text = limit.partition("=")
+            if name not in known:
+                raise UsageError(f"no limit {name!r}; there are: {', '.join(known)}")
+            try:
+                changes[name] = known[name](text)
+            except ValueError as error:
+                raise UsageError(f"--limit {limit!r}; expected {name}=NUMBER") from error
+            if not (changes[name] > 0 or (name == "rate" and changes[name] == 0)):
+                raise UsageError(f"--limit {limit!r}; expected a number above 0")
+        return replace(self, **changes)  # type: ignore[arg-type]
 
     def to_json(self) -> str:
         """For the environment of worker processes."""

@@ -129,3 +129,18 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         Settings(tmp_path, ingest_roots=(tmp_path / "nowhere",))
     with pytest.raises(UsageError, match="expected scheme and host alone"):
         Settings(tmp_path, origins=("https://labels.example.org/path",))
+
+
+def test_limits_are_changed_by_name(tmp_path: Path) -> None:
+    changed = Settings(tmp_path).limited(["max_upload_bytes=10", "rate=0", "head_s=1.5"])
+    assert (changed.max_upload_bytes, changed.rate, changed.head_s) == (10, 0.0, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("speed=1", "no limit 'speed'; there are: "), ("burst=many", "expected burst=NUMBER"), ("burst", "burst=NUMBER"),
+     ("head_s=0", "expected a number above 0"), ("burst=-1", "above 0"), ("head_s=nan", "above 0")],
+)  # fmt: skip
+def test_limits_that_cannot_be_are_refused(tmp_path: Path, limit: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Settings(tmp_path).limited([limit])

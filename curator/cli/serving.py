@@ -29,7 +29,9 @@ def serve(
     secure_cookies: Annotated[
         bool, typer.Option("--secure-cookies", help="Behind TLS: cookies over TLS only.")
     ] = False,
-    rate: Annotated[float, typer.Option(help="Requests a second of one token; 0: any.")] = 200.0,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="NAME=NUMBER, such as max_upload_bytes=10000000; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve search, mining and everything else over HTTP, until stopped.
@@ -41,8 +43,8 @@ def serve(
     settings = require("service.settings", extra="cpu").Settings(
         root=root.absolute(), host=host, port=port, workers=workers, require_token=require_token,
         allow_hosts=tuple(allow_host or ()), ingest_roots=tuple(path.resolve() for path in ingest_root or ()),
-        origins=tuple(cors or ()), fetch_urls=fetch_urls, secure_cookies=secure_cookies, rate=rate,
-    )  # fmt: skip
+        origins=tuple(cors or ()), fetch_urls=fetch_urls, secure_cookies=secure_cookies,
+    ).limited(limit or [])  # fmt: skip
 
     def ready(address: str) -> None:
         if as_json:
