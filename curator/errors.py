@@ -3,7 +3,8 @@
     CuratorError                    exit code 1
     |-- UsageError                  exit code 2: the request itself is off
     |   |-- BadConfig               a key, value or file of the configuration
-    |   |-- BadFilter               a `--where` predicate that does not parse or run
+    |   |-- BadFilter               a filter or a `--where` predicate that does not parse or run
+    |   |-- BadQuery                a search request that cannot be used
     |   |-- UnknownModel            a model name nobody knows
     |   |-- UnknownColumn           a column that is not in the workspace
     |   |-- UnknownSelection        a selection that is not in the workspace
@@ -52,7 +53,11 @@ class BadConfig(UsageError):
 
 
 class BadFilter(UsageError):
-    """A `--where` predicate that does not parse or does not run."""
+    """A filter or a `--where` predicate that does not parse or does not run."""
+
+
+class BadQuery(UsageError):
+    """A search request that cannot be used."""
 
 
 class UnknownModel(UsageError):

@@ -5,6 +5,7 @@ carries the recall that was measured for it against exact search, and below the 
 search is widened until exact search takes over. Works without faiss: numpy, or torch where it sees CUDA.
 """
 
+from curator.index.allowed import Allowed
 from curator.index.ann import SearchIndex, build, extend_index
 from curator.index.approximate import PairRecall, approximate_pairs
 from curator.index.exact import exact_search, measure_recall, normalise
@@ -15,6 +16,7 @@ from curator.index.spec import Device, IndexSpec, Kind
 
 __all__ = [
     "TOLERANCE",
+    "Allowed",
     "Device",
     "IndexSpec",
     "Kind",

@@ -16,6 +16,7 @@ import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadEmbeddings, UsageError, require
+from curator.index.allowed import SEEN, Allowed, ListTable, allow, list_table, mask_of, probe
 from curator.index.best import in_order
 from curator.index.exact import ALMOST, check_same_space, check_unit, exact_search, measure_recall
 from curator.index.graph import without_self
@@ -27,6 +28,7 @@ RECALL_AT = 10  # neighbours looked at when the recall is measured
 FIRST_WIDTH = 16  # lists (ivf) looked into at first
 FIRST_EF = 64  # candidates (hnsw) kept on the walk at first
 CANDIDATES = 12  # per wanted neighbour: what RaBitQ's one bit per number needs for 0.99
+LEAST_CANDIDATES = 120  # so that the first few are found as well when only one is asked for
 FEW = 20_000  # allowed vectors up to which exact search among them beats a filtered index
 FEW_QUERIES = 64  # up to so many, several threads only hurt: they wait for each other longer than they work
 
@@ -42,6 +44,11 @@ class SearchIndex:
     notes: tuple[str, ...] = ()  # what was widened or given up to reach the floor, one sentence each
     structure: Any = None  # the faiss index; none for flat
     spec: IndexSpec = field(default_factory=IndexSpec)
+    table: ListTable | None = field(init=False, compare=False, repr=False)  # of the lists (ivf)
+
+    def __post_init__(self) -> None:
+        table = list_table(self.structure, faiss=_require_faiss()) if self.kind == "ivf" else None
+        object.__setattr__(self, "table", table)
 
     @property
     def n(self) -> int:
@@ -54,15 +61,15 @@ class SearchIndex:
         return int(self.vectors.shape[1])
 
     def search(
-        self, queries: FloatArray, k: int, *, within: BoolArray | IntArray | None = None
+        self, queries: FloatArray, k: int, *, within: BoolArray | IntArray | Allowed | None = None
     ) -> tuple[IntArray, FloatArray]:
         """The k nearest vectors to each query, with exact similarities.
 
         Args:
             queries: (m, d) float32 of length 1.
             k: how many.
-            within: positions that may be found, or a mask (n,); none for all. Applied inside the
-                search, so k come back wherever k are allowed.
+            within: positions that may be found, or a mask (n,), or what `allow` made of one for many
+                searches; none for all. Applied inside the search, so k come back wherever k are allowed.
 
         Returns:
             positions (m, k) int64 and cosine (m, k) float32, descending; -1 and -1 where fewer exist.
@@ -74,15 +81,31 @@ class SearchIndex:
         queries, _ = check_same_space(queries, self.vectors)
         if k < 1:
             raise UsageError(f"k is {k}; expected at least 1 neighbour")
-        allowed = None if within is None else _allowed(within, self.n)
-        if self.kind == "flat" or (allowed is not None and len(allowed) <= FEW):
-            return _exact_within(queries, self.vectors, k, allowed, self.spec)
+        allowed = within if within is None or isinstance(within, Allowed) else self.allow(within)
+        if not self.is_approximate(allowed):
+            at = None if allowed is None else allowed.positions
+            return _exact_within(queries, self.vectors, k, at, self.spec)
         positions, similarity = self._approximate(queries, k, allowed)
         wanted = min(k, self.n if allowed is None else len(allowed))
         short = np.flatnonzero((positions[:, :wanted] < 0).any(axis=1))  # the lists held too few that are allowed
         if len(short):
-            positions[short], similarity[short] = _exact_within(queries[short], self.vectors, k, allowed, self.spec)
+            at = None if allowed is None else allowed.positions
+            positions[short], similarity[short] = _exact_within(queries[short], self.vectors, k, at, self.spec)
         return positions, similarity
+
+    def allow(self, within: BoolArray | IntArray) -> Allowed:
+        """Positions that may be found, or a mask (n,), made ready for many searches.
+
+        Raises:
+            UsageError: a mask of another length, or a position that is not in the index.
+        """
+        return allow(mask_of(within, self.n), self.table, faiss=find_faiss())
+
+    def is_approximate(self, allowed: Allowed | None) -> bool:
+        """Whether a search among these may miss some; a graph (hnsw) is not searched under a filter."""
+        if allowed is None:
+            return self.kind != "flat"
+        return self.kind == "ivf" and len(allowed) > FEW
 
     def to_bytes(self) -> bytes:
         """Everything but the vectors."""
@@ -122,18 +145,29 @@ class SearchIndex:
         structure = faiss.deserialize_index(np.frombuffer(body, np.uint8))
         return replace(flat, kind=header["kind"], recall=header["recall"], width=header["width"], structure=structure)
 
-    def _approximate(self, queries: FloatArray, k: int, allowed: IntArray | None) -> tuple[IntArray, FloatArray]:
+    def _approximate(self, queries: FloatArray, k: int, allowed: Allowed | None) -> tuple[IntArray, FloatArray]:
+        """Candidates from the lists or the graph, decided by the stored vectors."""
         faiss = _require_faiss()
+        if self.kind == "hnsw":
+            asked = faiss.SearchParametersHNSW(efSearch=max(self.width, k))
+            with faiss_threads(1 if len(queries) <= FEW_QUERIES else self.spec.threads):
+                return _rerank(queries, self.vectors, self.structure.search(queries, k, params=asked)[1], k)
+        assert self.table is not None
         # A wider search also doubts the short codes more: on few numbers per vector they are what limits the recall.
-        n_candidates = CANDIDATES * k * max(1, self.width // FIRST_WIDTH) if self.kind == "ivf" else k
-        n_candidates = min(n_candidates, self.n)
-        chosen = {} if allowed is None else {"sel": _selector(allowed, self.n, faiss=faiss)}
-        if self.kind == "ivf":
-            asked = faiss.SearchParametersIVF(nprobe=self.width, **chosen)
-        else:
-            asked = faiss.SearchParametersHNSW(efSearch=max(self.width, k), **chosen)
-        with faiss_threads(1 if len(queries) <= FEW_QUERIES else self.spec.threads):
-            _, at = self.structure.search(queries, n_candidates, params=asked)
+        n_candidates = min(max(LEAST_CANDIDATES, CANDIDATES * k) * max(1, self.width // FIRST_WIDTH), self.n)
+        # many neighbours lie in more lists than the few the recall was measured on
+        width = max(self.width, min(-(-n_candidates * 2 // max(1, int(self.table.mean_size))), self.structure.nlist))
+        with faiss_threads(1 if len(queries) <= FEW_QUERIES or allowed is not None else self.spec.threads):
+            if allowed is None:
+                asked = faiss.SearchParametersIVF(nprobe=width)
+                at = self.structure.search(queries, n_candidates, params=asked)[1]
+            else:
+                seen = SEEN * width * self.table.mean_size
+                each = [
+                    probe(self.structure, self.table, query, n_candidates, allowed, seen, faiss=faiss)
+                    for query in queries
+                ]
+                at = np.stack(each) if each else np.empty((0, n_candidates), np.int64)
         return _rerank(queries, self.vectors, at, k)
 
 
@@ -298,25 +332,6 @@ def _parse(data: bytes) -> tuple[dict[str, Any], memoryview]:
     if zlib.crc32(body) != header["crc32"]:
         raise BadEmbeddings(f"the search index is damaged ({len(body)} bytes with another checksum); build it again")
     return header, body
-
-
-def _allowed(within: BoolArray | IntArray, n: int) -> IntArray:
-    """Allowed positions, ascending, each once."""
-    if within.dtype == np.bool_:
-        if within.shape != (n,):
-            raise UsageError(f"`within` is a mask of shape {within.shape}; expected ({n},), one per vector")
-        return np.flatnonzero(within)
-    if len(within) and not 0 <= int(within.min()) <= int(within.max()) < n:
-        raise UsageError(f"`within` goes from {within.min()} to {within.max()}; expected positions 0 to {n - 1}")
-    mask = np.zeros(n, np.bool_)
-    mask[within] = True
-    return np.flatnonzero(mask)
-
-
-def _selector(allowed: IntArray, n: int, *, faiss: ModuleType) -> Any:
-    mask = np.zeros(n, np.bool_)
-    mask[allowed] = True
-    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
 
 def _require_faiss() -> ModuleType:
