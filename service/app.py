@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     if not settings.root.is_dir():
         raise UsageError(f"{settings.root} is no folder; name a workspace, or a folder of workspaces")
     metrics = Metrics()
-    service = Service(settings, Registry(settings.root, metrics), open_state(settings.root), metrics)
+    service = Service(settings, Registry(settings, metrics), open_state(settings.root), metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from curator.state import State, open_state
 from curator.workspace import MANIFEST, Workspace, open_workspace
 from service.metrics import Metrics
 from service.problems import NotFound
+from service.settings import Settings
 
 logger = logging.getLogger("curator.service")
 
@@ -48,8 +49,9 @@ class _Place:
 class Registry:
     """Names to open workspaces; shared by all threads."""
 
-    def __init__(self, root: Path, metrics: Metrics) -> None:
-        self.root = root.resolve()
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.root = settings.root.resolve()
         self.metrics = metrics
         self.is_single = (self.root / MANIFEST).exists()
         self._places: dict[str, _Place] = {}
@@ -100,8 +102,9 @@ class Registry:
             return held.served
         with place.lock:
             if place.held is None:
-                place.held = _Held(open_served(open_workspace(folder), self.state(name)), stamp)
-                self._measure(name, place.held.served)
+                served = open_served(open_workspace(folder), self.state(name), may_fetch=self.settings.fetch_urls)
+                place.held = _Held(served, stamp)
+                self._measure(name, served)
             elif place.held.stamp != stamp and place.held.loading is None:
                 self._renew(name, place, place.held, folder, stamp)
             return place.held.served

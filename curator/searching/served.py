@@ -143,6 +143,36 @@ class Served:
                 self._spaces[known] = load_space(self.workspace, known)
             return self._spaces[known]
 
+    @property
+    def n_vectors(self) -> int:
+        """Vectors of the loaded spaces."""
+        return sum(len(space.rows) for space in list(self._spaces.values()))
+
+    def successor(self, workspace: Workspace) -> Served:
+        """The same over a newer snapshot; spaces whose files are unchanged are shared, not loaded again."""
+        newer = Served(workspace, self.state, self.pictures.limits, self.pictures.may_fetch)
+        for name, space in list(self._spaces.items()):
+            if _files_of_space(workspace, name) == _files_of_space(self.workspace, name):
+                newer._spaces[name] = space
+        return newer
+
+    def is_warm_like(self, older: Served) -> bool:
+        """Whether every space that the older one holds, and that still exists, is held."""
+        return all(name in self._spaces for name in older._loaded() if self.workspace.entries(f"vectors/{name}"))
+
+    def warm_like(self, older: Served) -> None:
+        """Load the spaces that the older one holds.
+
+        Raises:
+            DamagedWorkspace: a file is gone or broken.
+        """
+        for name in older._loaded():
+            if self.workspace.entries(f"vectors/{name}"):
+                self.space(name)
+
+    def _loaded(self) -> list[str]:
+        return list(self._spaces)
+
     def search(self, request: Request, *, mask: BoolArray | None = None) -> Answer:
         """Find what is like the positives and unlike the negatives.
 
@@ -279,6 +309,12 @@ class Served:
         end = request.offset + request.k
         page = [Hit(row, float(scores[row]), float(scores[row])) for row in rows[request.offset : end].tolist()]
         return self._finished(page, request, "tags", space, "tags", 1.0, len(rows) > end, note)
+
+
+def _files_of_space(workspace: Workspace, name: str) -> list[str]:
+    """What a loaded space depends on."""
+    keys = (f"vectors/{name}", f"index/{name}", "columns/presence")
+    return [entry.file for key in keys for entry in workspace.entries(key)]
 
 
 def open_served(
