@@ -26,6 +26,7 @@ from curator.errors import UnreadableImage, UsageError
 REASONS: dict[str, str] = {
     "missing": "the file is no longer where it was found",
     "permission": "the file may not be read by this user",
+    "outside": "the file lies outside the folders that may be read",
     "empty": "the file has no content (0 bytes)",
     "not_an_image": "the content is not an image or video, whatever the name says",
     "unsupported": "an image or video of a kind that cannot be decoded here",
