@@ -23,7 +23,7 @@ from curator.searching.browsing import BINS, MAX_FACETS, TOP, Facet, Page, facet
 from curator.searching.columns import Columns
 from curator.searching.duplicates import Duplicates
 from curator.searching.examples import Decisions, Pictures, crop, resolve
-from curator.searching.grouping import Groups, Seen, best_of_groups, groups_of
+from curator.searching.grouping import best_of_groups, groups_of
 from curator.searching.planning import as_scored, directions_of
 from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
 from curator.searching.spaces import Block, Scorer, Space, Subset, load_space
@@ -44,6 +44,14 @@ class _Plan:
     left_out: IntArray
     probe: combining.Probe | None
     likes: FloatArray  # (p, d) the positives, as the scorer has vectors
+
+    def score(self, cosine: FloatArray) -> FloatArray:
+        """What is ranked by: the cosine, or with a probe the probability that it stands for; the order is the same."""
+        if self.probe is None:
+            return cosine
+        length = float(np.linalg.norm(self.probe.weights.astype(np.float64)))
+        logit = length * cosine.astype(np.float64) + self.probe.bias
+        return (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
 
 
 class Served:
@@ -356,9 +364,7 @@ class Served:
     def _answer(self, plan: _Plan, first: Block | None) -> Answer:
         request, space = plan.request, plan.space
         walk = space.walk(plan.scorer, plan.subset, plan.left_out, first)
-        rows: Iterator[Block] = ((space.rows[at], similarity) for at, similarity in walk)
-        if plan.probe is not None:
-            rows = _as_probabilities(rows, plan)
+        rows = ((space.rows[at], plan.score(similarity)) for at, similarity in walk)
         wanted = request.offset + request.k + 1  # one more tells whether there is another page
         if request.group_by is None:
             hits = _first_hits(rows, wanted, request.min_similarity)
@@ -366,7 +372,7 @@ class Served:
             hits = self._group_hits(rows, wanted, plan)
         is_exact = space.is_exact(plan.scorer, plan.subset)
         kind = space.index.kind if space.index.kind == "flat" or not is_exact else "exact"
-        recall = 1.0 if is_exact else space.index.recall
+        recall = space.recall(plan.scorer, plan.subset)
         page = self._with_similarity(hits[request.offset : request.offset + request.k], plan)
         return self._finished(page, request, plan.how, space.name, kind, recall, len(hits) >= wanted)
 
@@ -399,10 +405,23 @@ class Served:
         return [replace(hit, similarity=float(value)) for hit, value in zip(page, near, strict=True)]
 
     def _group_hits(self, rows: Iterator[Block], wanted: int, plan: _Plan) -> list[Hit]:
-        groups = groups_of(self.columns, str(plan.request.group_by))
-        seen = best_of_groups(rows, groups, wanted, plan.request.min_similarity)
-        allowed = plan.space.rows if plan.subset is None else plan.space.rows[plan.subset.allowed.positions]
-        return _grouped(seen, groups, np.bincount(groups.codes[allowed], minlength=groups.n))
+        """One hit for each group, best first; compares everything where the nearest hold too few groups."""
+        space, groups = plan.space, groups_of(self.columns, str(plan.request.group_by))
+        allowed = space.rows if plan.subset is None else space.rows[plan.subset.allowed.positions]
+        sizes = np.bincount(groups.codes[allowed], minlength=groups.n)
+
+        def everything() -> tuple[Block, IntArray]:
+            codes = groups.codes[space.rows]
+            (at, near), members = space.best_of_each(plan.scorer, plan.subset, plan.left_out, codes)
+            return (space.rows[at], plan.score(near)), members
+
+        wanted = min(wanted, int(np.count_nonzero(sizes)))
+        best = best_of_groups(rows, groups, wanted, plan.request.min_similarity, everything)
+        return [
+            Hit(row, score, score, group=_plain(groups.names[code]), group_seen=best.members[code],
+                group_size=int(sizes[code]))
+            for row, score, code in zip(best.rows, best.similarity, best.codes, strict=True)
+        ]  # fmt: skip
 
     def _is_tag_search(self, request: Request) -> bool:
         """Whether texts are all there is and the space reads none.
@@ -479,15 +498,6 @@ def _first_blocks(plans: Sequence[_Plan]) -> list[Block | None]:
     return blocks
 
 
-def _as_probabilities(rows: Iterator[Block], plan: _Plan) -> Iterator[Block]:
-    """Cosine to the probe's direction as the probability that it stands for; the order is the same."""
-    assert plan.probe is not None
-    length = float(np.linalg.norm(plan.probe.weights.astype(np.float64)))
-    for found, cosine in rows:
-        logit = length * cosine.astype(np.float64) + plan.probe.bias
-        yield found, (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
-
-
 def _first_hits(rows: Iterator[Block], wanted: int, floor: float | None) -> list[Hit]:
     hits: list[Hit] = []
     for found, score in rows:
@@ -497,13 +507,6 @@ def _first_hits(rows: Iterator[Block], wanted: int, floor: float | None) -> list
         if len(hits) >= wanted or not reach.all():
             break
     return hits[:wanted]
-
-
-def _grouped(seen: Seen, groups: Groups, sizes: IntArray) -> list[Hit]:
-    return [
-        Hit(row, score, score, _plain(groups.names[code]), seen.members[code], int(sizes[code]))
-        for row, score, code in zip(seen.rows, seen.similarity, seen.codes, strict=True)
-    ]
 
 
 def _plain(value: Any) -> Any:
