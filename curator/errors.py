@@ -5,6 +5,9 @@
     |   |-- BadConfig               a key, value or file of the configuration
     |   |-- BadFilter               a filter or a `--where` predicate that does not parse or run
     |   |-- BadQuery                a search request that cannot be used
+    |   |-- BadName                 a tag, collection or token that cannot be called so
+    |   |-- BadDecision             a decision that cannot be kept
+    |   |-- UnknownName             no such tag, collection, campaign, token, job or decision
     |   |-- UnknownModel            a model name nobody knows
     |   |-- UnknownColumn           a column that is not in the workspace
     |   |-- UnknownSelection        a selection that is not in the workspace
@@ -18,6 +21,7 @@
     |   |-- BadEmbeddings           vectors of the wrong shape, length or content
     |   |-- EmptyGraph              a neighbour graph without neighbours
     |   `-- BadSelection            a budget, quota or group that cannot be met
+    |-- Conflict                    somebody decided otherwise in the meantime
     |-- WorkerFailed                a worker process that cannot start or work
     `-- WorkspaceError              the directory
         |-- NotAWorkspace           nothing there, or something else
@@ -58,6 +62,18 @@ class BadFilter(UsageError):
 
 class BadQuery(UsageError):
     """A search request that cannot be used."""
+
+
+class BadName(UsageError):
+    """A tag, collection, campaign or token that cannot be called so."""
+
+
+class BadDecision(UsageError):
+    """A decision or document that cannot be kept."""
+
+
+class UnknownName(UsageError):
+    """No tag, collection, campaign, trigger, token, job or decision of that name."""
 
 
 class UnknownModel(UsageError):
@@ -123,6 +139,10 @@ class EmptyGraph(DataError):
 
 class BadSelection(DataError):
     """A budget, quota or group that cannot be met."""
+
+
+class Conflict(CuratorError):
+    """Somebody decided otherwise, or changed the same thing, in the meantime."""
 
 
 class WorkerFailed(CuratorError):

@@ -5,35 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from curator.errors import UsageError
-from curator.state import State, open_state
+from curator.state import open_state
 from curator.version import __version__
 from service import problems, routes
+from service.context import Service
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
 from service.registry import Registry
 from service.settings import ENVIRONMENT, Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What every route may use."""
-
-    settings: Settings
-    registry: Registry
-    state: State  # of the root: tokens and jobs
-    metrics: Metrics
-
-
-def service_of(request: Request) -> Service:
-    """The service behind a request."""
-    service: Service = request.app.state.service
-    return service
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -111,15 +111,11 @@ class Registry:
 
     def state(self, name: str) -> State:
         """What people decided about a workspace."""
-        place = self._place(name)
-        if place.state is None:
-            opened = open_state(self.path(name))
-            with self._lock:
-                if place.state is None:
-                    place.state = opened
-                    return opened
-            opened.close()
-        return place.state
+        folder, place = self.path(name), self._place(name)
+        with self._lock:
+            if place.state is None:
+                place.state = open_state(folder, create=False)
+            return place.state
 
     def close(self) -> None:
         """Let go of everything."""

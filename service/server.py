@@ -47,7 +47,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None]) -> None:
 
             config = _config("service.app:from_environment", settings, factory=True)
             ready(f"http://{shown}:{port}")
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
 
 
 def check(settings: Settings) -> None:

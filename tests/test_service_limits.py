@@ -113,8 +113,11 @@ def test_settings_survive_the_way_to_a_worker(tmp_path: Path) -> None:
     assert Settings.from_json(settings.to_json()) == settings
 
 
-@pytest.mark.parametrize(("host", "is_open"), [("127.0.0.1", True), ("::1", True), ("localhost", True),
-                                               ("0.0.0.0", False), ("10.0.0.5", False), ("curator.local", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True),
+     ("0.0.0.0", False), ("10.0.0.5", False), ("curator.local", False)],
+)  # fmt: skip
 def test_only_loopback_is_open(host: str, is_open: bool) -> None:
     assert Settings(Path(), host=host).is_open is is_open
     assert not Settings(Path(), host=host, require_token=True).is_open

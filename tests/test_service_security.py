@@ -81,7 +81,7 @@ def test_a_token_opens_the_door_and_names_its_holder(root: Path, guarded: TestCl
 def test_a_wrong_token_is_refused_even_where_none_is_needed(root: Path, wrong: str) -> None:
     with client(root) as open_server:
         answer = open_server.get(
-            "/v1/workspaces", headers={"Authorization": f"Bearer {wrong}".encode("utf-8").decode("latin-1")}
+            "/v1/workspaces", headers={"Authorization": f"Bearer {wrong}".encode().decode("latin-1")}
         )
     assert answer.status_code == 401
 

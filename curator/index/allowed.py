@@ -87,6 +87,19 @@ def allow(mask: BoolArray, table: ListTable | None, *, faiss: ModuleType | None)
     return Allowed(mask, positions, counts.astype(np.int64), selector)
 
 
+def _nearest_lists(near: FloatArray, counts: IntArray, n_seen: float) -> IntArray:
+    """Places of the lists nearest first, as many as hold `n_seen` allowed vectors together."""
+    guess = int(2.0 * n_seen * len(counts) / max(int(counts.sum()), 1)) + 8
+    if guess < len(near):  # sorting them all takes as long as the search
+        some = np.argpartition(-near, guess)[:guess]
+        order = some[np.argsort(-near[some], kind="stable")]
+        met = np.cumsum(counts[order])
+        if met[-1] >= n_seen:
+            return order[: int(np.searchsorted(met, n_seen)) + 1]
+    order = np.argsort(-near, kind="stable")
+    return order[: int(np.searchsorted(np.cumsum(counts[order]), n_seen)) + 1]
+
+
 def probe(
     structure: Any,
     table: ListTable,
@@ -100,10 +113,9 @@ def probe(
     """Candidates of one query, (n_candidates,), -1 where fewer; lists are visited until `n_seen` allowed were met."""
     assert allowed.per_list is not None
     holding = np.flatnonzero(allowed.per_list)
-    near = table.centres[holding] @ query if len(holding) < len(table.centres) else table.centres @ query
-    order = np.argsort(-near, kind="stable")
-    met = np.cumsum(allowed.per_list[holding[order]])
-    order = order[: int(np.searchsorted(met, n_seen)) + 1]
+    is_few = 4 * len(holding) < len(table.centres)
+    near = table.centres[holding] @ query if is_few else (table.centres @ query)[holding]
+    order = _nearest_lists(near, allowed.per_list[holding], n_seen)
     keys = np.ascontiguousarray(holding[order], np.int64)[None]
     distances = np.ascontiguousarray(near[order], np.float32)[None]
     asked = faiss.SearchParametersIVF(nprobe=keys.shape[1], sel=allowed.selector)

@@ -28,6 +28,7 @@ RECALL_AT = 10  # neighbours looked at when the recall is measured
 FIRST_WIDTH = 16  # lists (ivf) looked into at first
 FIRST_EF = 64  # candidates (hnsw) kept on the walk at first
 CANDIDATES = 12  # per wanted neighbour: what RaBitQ's one bit per number needs for 0.99
+CANDIDATES_MORE = 4  # per neighbour beyond the first 16: of many, few lie so near the last that the codes mistake them
 LEAST_CANDIDATES = 120  # so that the first few are found as well when only one is asked for
 FEW = 20_000  # allowed vectors up to which exact search among them beats a filtered index
 FEW_QUERIES = 64  # up to so many, several threads only hurt: they wait for each other longer than they work
@@ -154,7 +155,9 @@ class SearchIndex:
                 return _rerank(queries, self.vectors, self.structure.search(queries, k, params=asked)[1], k)
         assert self.table is not None
         # A wider search also doubts the short codes more: on few numbers per vector they are what limits the recall.
-        n_candidates = min(max(LEAST_CANDIDATES, CANDIDATES * k) * max(1, self.width // FIRST_WIDTH), self.n)
+        first = min(k, RECALL_AT + 6)
+        n_candidates = max(LEAST_CANDIDATES, CANDIDATES * first + CANDIDATES_MORE * (k - first))
+        n_candidates = min(n_candidates * max(1, self.width // FIRST_WIDTH), self.n)
         # many neighbours lie in more lists than the few the recall was measured on
         width = max(self.width, min(-(-n_candidates * 2 // max(1, int(self.table.mean_size))), self.structure.nlist))
         with faiss_threads(1 if len(queries) <= FEW_QUERIES or allowed is not None else self.spec.threads):
@@ -305,7 +308,7 @@ def _rerank(queries: FloatArray, vectors: FloatArray, at: IntArray, k: int) -> t
     step = max(1, 2**24 // max(1, at.shape[1] * vectors.shape[1]))
     for start in range(0, len(at), step):
         rows = slice(start, start + step)
-        near = np.einsum("qcd,qd->qc", vectors[at[rows]], queries[rows])  # (b, c)
+        near = np.matmul(vectors[at[rows]], queries[rows][:, :, None])[:, :, 0]  # (b, c)
         near[at[rows] < 0] = -np.inf
         found, score = _best_first(at[rows], near)
         positions[rows, :kept] = found[:, :kept]

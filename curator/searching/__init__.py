@@ -7,8 +7,11 @@
     spaces      vectors and index of one space; walks from the best on
     examples    examples into vectors; original pictures of rows
     combining   Rocchio and the logistic probe
+    planning    a request into what is ranked by
     grouping    one hit for each near-duplicate group, video or value
     tagging     tag search where a model reads no text
+    duplicates  have we already got this
+    browsing    pages and counts over all rows
     served      all of these over one snapshot
 """
 
@@ -21,8 +24,10 @@ import numpy as np
 
 from curator.data import FloatArray
 from curator.errors import BadEmbeddings, BadQuery, UnreadableImage
+from curator.searching.browsing import Facet, Page
 from curator.searching.columns import Columns, plain
 from curator.searching.combining import Probe, fit_probe, rocchio
+from curator.searching.duplicates import Duplicates, Match
 from curator.searching.examples import Decisions, Pictures, embed_pixels, embed_texts
 from curator.searching.requests import (
     MAX_BATCH,
@@ -43,8 +48,12 @@ __all__ = [
     "Answer",
     "Columns",
     "Decisions",
+    "Duplicates",
     "Example",
+    "Facet",
     "Hit",
+    "Match",
+    "Page",
     "Pictures",
     "Probe",
     "Request",

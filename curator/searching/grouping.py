@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from curator.errors import BadQuery, StageMissing
 from curator.searching.columns import Columns
 
 NEARDUP, VIDEO = "neardup", "video"
+LOOKED_AT = 2_000  # rows met one by one before everything is compared instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +118,57 @@ def coded(columns: Columns, name: str) -> tuple[IntArray, list[Any]]:
     return found
 
 
-@dataclass(slots=True)
-class Seen:
-    """The best of each group met on a walk, in the order of meeting."""
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best of each group met, best first."""
 
     rows: list[int]
     similarity: list[float]
     codes: list[int]
-    members: dict[int, int]
+    members: dict[int, int]  # how many of each group were met
 
 
-def best_of_groups(blocks: Iterator[tuple[IntArray, Any]], groups: Groups, wanted: int, floor: float | None) -> Seen:
-    """Walk until `wanted` groups were met, or nothing is left at or above the floor.
+def best_of_groups(
+    blocks: Iterator[tuple[IntArray, Any]],
+    groups: Groups,
+    wanted: int,
+    floor: float | None,
+    everything: Callable[[], tuple[tuple[IntArray, Any], IntArray]],
+) -> Best:
+    """Walk until `wanted` groups were met or none is left at or above the floor; in the end compare everything.
 
     Args:
         blocks: rows and similarities, best first.
+        wanted: no more than there are.
+        everything: the best row of each group with its similarity, and how many rows each group has; asked for where
+            `LOOKED_AT` rows do not hold enough groups.
     """
-    seen = Seen([], [], [], {})
+    best = Best([], [], [], {})
+    n_looked_at = 0
     for rows, similarity in blocks:
-        if floor is not None:
-            reach = similarity >= floor
-            rows, similarity = rows[reach], similarity[reach]
-            is_last = not reach.all()
-        else:
-            is_last = False
-        codes = groups.codes[rows]
-        found, first, count = np.unique(codes, return_index=True, return_counts=True)
-        for code, at, n in sorted(zip(found.tolist(), first.tolist(), count.tolist(), strict=True), key=lambda x: x[1]):
-            if code not in seen.members:
-                seen.members[code] = 0
-                seen.rows.append(int(rows[at]))
-                seen.similarity.append(float(similarity[at]))
-                seen.codes.append(code)
-            seen.members[code] += n
-        if len(seen.rows) >= wanted or is_last:
+        reach = np.ones(len(rows), np.bool_) if floor is None else similarity >= floor
+        _meet(best, groups.codes[rows[reach]], rows[reach], similarity[reach])
+        n_looked_at += len(rows)
+        if len(best.rows) >= wanted or not reach.all():
+            return best
+        if n_looked_at >= LOOKED_AT:
             break
-    return seen
+    (rows, similarity), sizes = everything()
+    reach = np.ones(len(rows), np.bool_) if floor is None else similarity >= floor
+    codes = groups.codes[rows]
+    _meet(best, codes[reach], rows[reach], similarity[reach])
+    best.members.update(zip(codes[reach].tolist(), sizes[reach].tolist(), strict=True))
+    return best
+
+
+def _meet(best: Best, codes: IntArray, rows: IntArray, similarity: Any) -> None:
+    """Take over a further block, best first."""
+    found, first, count = np.unique(codes, return_index=True, return_counts=True)
+    for at in np.argsort(first).tolist():
+        code, place = int(found[at]), int(first[at])
+        if code not in best.members:
+            best.members[code] = 0
+            best.rows.append(int(rows[place]))
+            best.similarity.append(float(similarity[place]))
+            best.codes.append(code)
+        best.members[code] += int(count[at])

@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from curator import embed, images
+from curator import embed, images, quality
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import BadFilter, BadQuery
-from curator.filters import Filter, evaluate, is_fixed
-from curator.searching import combining, tagging
+from curator.filters import Filter, evaluate, is_fixed, without
+from curator.searching import combining, duplicates, tagging
+from curator.searching.browsing import BINS, MAX_FACETS, TOP, Facet, Page, facet_of, page_of
 from curator.searching.columns import Columns
-from curator.searching.examples import Decisions, Pictures, Resolved, resolve
-from curator.searching.grouping import Groups, Seen, best_of_groups, groups_of
-from curator.searching.requests import MAX_BATCH, Answer, Hit, How, Request
+from curator.searching.duplicates import Duplicates
+from curator.searching.examples import Decisions, Pictures, crop, resolve
+from curator.searching.grouping import best_of_groups, groups_of
+from curator.searching.planning import as_scored, directions_of
+from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
 from curator.searching.spaces import Block, Scorer, Space, Subset, load_space
 from curator.workspace import Workspace
 
 MASK_BYTES = 256_000_000  # masks of recent filters
-MAX_DIRECTIONS = 256  # positives of method max, rows of collections included
-MAX_POSITIVES = 20_000  # rows that a probe is fitted to
-SEED = 0  # of the probe's background: the same request has the same answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class _Plan:
     left_out: IntArray
     probe: combining.Probe | None
     likes: FloatArray  # (p, d) the positives, as the scorer has vectors
+
+    def score(self, cosine: FloatArray) -> FloatArray:
+        """What is ranked by: the cosine, or with a probe the probability that it stands for; the order is the same."""
+        if self.probe is None:
+            return cosine
+        length = float(np.linalg.norm(self.probe.weights.astype(np.float64)))
+        logit = length * cosine.astype(np.float64) + self.probe.bias
+        return (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
 
 
 class Served:
@@ -207,15 +215,142 @@ class Served:
             answers[at] = self._answer(plan, block)
         return [answer for answer in answers if answer is not None]
 
+    def near_duplicates(
+        self,
+        example: Example,
+        *,
+        threshold: float | None = None,
+        k: int = 10,
+        space: str | None = None,
+        fields: Sequence[str] = (),
+    ) -> Duplicates:
+        """Whether a picture is there already: its bytes, the same picture, something like it, or nothing.
+
+        Args:
+            example: a row, which does not find itself, or an image; with a box that part alone.
+            threshold: cosine at or above which two pictures are the same; none for the configured or calibrated one.
+            k: matches at most.
+
+        Raises:
+            BadQuery: another kind of example, or k or threshold out of range.
+            StageMissing: the configuration names a calibration that is not there.
+            UnknownRow, DataError, UnreadableImage, BadEmbeddings: the example cannot be used.
+        """
+        if not 1 <= k <= MAX_K:
+            raise BadQuery(f"k is {k}; expected 1 to {MAX_K}")
+        if example.row is None and example.image is None:
+            raise BadQuery("near-duplicates are looked for by a row or an image; use search for vectors and texts")
+        for name in fields:
+            self.columns.check(name)
+        of = self.space(space)
+        how = duplicates.threshold_for(self.workspace, of, threshold)
+        found = resolve([example], of, self.pictures, self.state, "example")
+        exact = duplicates.same_bytes(self.columns, self._digest(example))
+        if example.row is not None:
+            exact = exact[exact != example.row]
+        phash = self._phash(example) if how.metric == "copies" else 0
+        positions, near = duplicates.nearest_of(
+            self.workspace, of, found.vectors[0], phash, found.positions, how, k
+        )  # fmt: skip
+        matches, similar_from = duplicates.matches_of(self.columns, exact, of.rows[positions], near, how, k)
+        if fields and matches:
+            values = self.columns.take([match.row for match in matches], fields)
+            matches = tuple(replace(match, fields=own) for match, own in zip(matches, values, strict=True))
+        is_there = any(match.match != "similar" for match in matches)
+        return Duplicates(
+            "already" if is_there else "similar" if matches else "new", matches, how.value, similar_from, how.origin,
+            how.metric, float(near[0]) if len(near) else None, of.name, of.index.kind, of.index.recall, self.sequence,
+        )  # fmt: skip
+
+    # -- browsing ----------------------------------------------------------------------------------------------------
+
+    def query(
+        self,
+        condition: Filter | None = None,
+        *,
+        sort: Sequence[tuple[str, bool]] = (),
+        offset: int = 0,
+        limit: int = 100,
+        fields: Sequence[str] = (),
+        present_only: bool = True,
+    ) -> Page:
+        """Rows that a filter lets through, sorted and paged.
+
+        Args:
+            sort: columns and whether each descends; missing values come last, equal ones by row.
+            present_only: leave out rows whose file is gone or was replaced.
+
+        Raises:
+            BadQuery, BadFilter, UnknownColumn, UnknownSelection: the request is off.
+        """
+        mask = self.mask(condition)
+        return page_of(self.columns, self._shown(mask, present_only), sort, offset, limit, fields)
+
+    def facets(
+        self,
+        condition: Filter | None,
+        columns: Sequence[str],
+        *,
+        ignore_own: bool = False,
+        top: int = TOP,
+        bins: int = BINS,
+        present_only: bool = True,
+    ) -> list[Facet]:
+        """How often each value occurs among the rows that a filter lets through; of numbers a histogram.
+
+        Args:
+            ignore_own: count a column as if the filter did not ask for it, so that one sees what else there is; the
+                conditions dropped are those joined by and that read that column alone.
+            top: values listed; the rest is counted as other.
+            bins: of a histogram.
+
+        Raises:
+            BadQuery, BadFilter, UnknownColumn, UnknownSelection: the request is off.
+        """
+        if len(columns) > MAX_FACETS or not 1 <= top <= MAX_K or not 1 <= bins <= MAX_K:
+            raise BadQuery(
+                f"{len(columns)} columns, {top} values, {bins} bins; expected up to {MAX_FACETS}, {MAX_K} and {MAX_K}"
+            )
+        found = []
+        for name in columns:
+            kept = without(condition, name) if ignore_own and condition is not None else condition
+            mask = self._shown(self.mask(kept), present_only)
+            found.append(facet_of(self.columns, mask, name, top=top, bins=bins))
+        return found
+
+    def _shown(self, mask: BoolArray, present_only: bool) -> BoolArray:
+        return mask & self.columns.present() if present_only else mask
+
+    def _digest(self, example: Example) -> str | None:
+        """Of the file, or of the row's; none for a part of a picture."""
+        if example.box is not None:
+            return None
+        if example.image is not None:
+            return quality.digest(example.image)
+        if not self.columns.has("digest"):
+            return None
+        value = self.columns.take([int(example.row or 0)], ["digest"])[0]["digest"]
+        return None if value is None else str(value)
+
+    def _phash(self, example: Example) -> int:
+        """Perceptual hash of the picture or of the part of it."""
+        if example.image is not None:
+            pixels = images.decode(example.image, limits=self.pictures.limits, exact=example.box is not None).pixels
+        elif example.box is not None:
+            pixels = self.pictures.pixels(int(example.row or 0))
+        else:
+            return int(self.columns.take([int(example.row or 0)], ["phash"])[0]["phash"] or 0)
+        return int(quality.perceptual_hash(pixels if example.box is None else crop(pixels, example.box)))
+
     def _plan(self, request: Request, mask: BoolArray | None) -> _Plan:
         space = self.space(request.space)
         likes = resolve(request.positives, space, self.pictures, self.state, "positives")
         dislikes = resolve(request.negatives, space, self.pictures, self.state, "negatives")
         mean = space.mean if request.centred else None
-        how, directions, probe = _directions(request, space, likes, dislikes)
+        how, directions, probe = directions_of(request, space, likes, dislikes)
         return _Plan(
             request, space, how, Scorer(directions, mean), self._subset(space, request.filter, mask),
-            np.union1d(likes.positions, dislikes.positions), probe, _as_scored(space, likes.vectors, request.centred),
+            np.union1d(likes.positions, dislikes.positions), probe, as_scored(space, likes.vectors, request.centred),
         )  # fmt: skip
 
     def _subset(self, space: Space, condition: Filter | None, mask: BoolArray | None) -> Subset | None:
@@ -229,9 +364,7 @@ class Served:
     def _answer(self, plan: _Plan, first: Block | None) -> Answer:
         request, space = plan.request, plan.space
         walk = space.walk(plan.scorer, plan.subset, plan.left_out, first)
-        rows: Iterator[Block] = ((space.rows[at], similarity) for at, similarity in walk)
-        if plan.probe is not None:
-            rows = _as_probabilities(rows, plan)
+        rows = ((space.rows[at], plan.score(similarity)) for at, similarity in walk)
         wanted = request.offset + request.k + 1  # one more tells whether there is another page
         if request.group_by is None:
             hits = _first_hits(rows, wanted, request.min_similarity)
@@ -239,7 +372,7 @@ class Served:
             hits = self._group_hits(rows, wanted, plan)
         is_exact = space.is_exact(plan.scorer, plan.subset)
         kind = space.index.kind if space.index.kind == "flat" or not is_exact else "exact"
-        recall = 1.0 if is_exact else space.index.recall
+        recall = space.recall(plan.scorer, plan.subset)
         page = self._with_similarity(hits[request.offset : request.offset + request.k], plan)
         return self._finished(page, request, plan.how, space.name, kind, recall, len(hits) >= wanted)
 
@@ -272,10 +405,23 @@ class Served:
         return [replace(hit, similarity=float(value)) for hit, value in zip(page, near, strict=True)]
 
     def _group_hits(self, rows: Iterator[Block], wanted: int, plan: _Plan) -> list[Hit]:
-        groups = groups_of(self.columns, str(plan.request.group_by))
-        seen = best_of_groups(rows, groups, wanted, plan.request.min_similarity)
-        allowed = plan.space.rows if plan.subset is None else plan.space.rows[plan.subset.allowed.positions]
-        return _grouped(seen, groups, np.bincount(groups.codes[allowed], minlength=groups.n))
+        """One hit for each group, best first; compares everything where the nearest hold too few groups."""
+        space, groups = plan.space, groups_of(self.columns, str(plan.request.group_by))
+        allowed = space.rows if plan.subset is None else space.rows[plan.subset.allowed.positions]
+        sizes = np.bincount(groups.codes[allowed], minlength=groups.n)
+
+        def everything() -> tuple[Block, IntArray]:
+            codes = groups.codes[space.rows]
+            (at, near), members = space.best_of_each(plan.scorer, plan.subset, plan.left_out, codes)
+            return (space.rows[at], plan.score(near)), members
+
+        wanted = min(wanted, int(np.count_nonzero(sizes)))
+        best = best_of_groups(rows, groups, wanted, plan.request.min_similarity, everything)
+        return [
+            Hit(row, score, score, group=_plain(groups.names[code]), group_seen=best.members[code],
+                group_size=int(sizes[code]))
+            for row, score, code in zip(best.rows, best.similarity, best.codes, strict=True)
+        ]  # fmt: skip
 
     def _is_tag_search(self, request: Request) -> bool:
         """Whether texts are all there is and the space reads none.
@@ -335,50 +481,6 @@ def open_served(
     return Served(frozen, state, limits or images.Limits(), may_fetch)
 
 
-def _directions(
-    request: Request, space: Space, likes: Resolved, dislikes: Resolved
-) -> tuple[How, FloatArray, combining.Probe | None]:
-    """What the examples are made into, (m, d)."""
-
-    def scored(vectors: FloatArray) -> FloatArray:
-        return _as_scored(space, vectors, request.centred)
-
-    n_likes, n_dislikes = len(likes.vectors), len(dislikes.vectors)
-    if request.method == "max" and n_likes > MAX_DIRECTIONS:
-        raise BadQuery(f"method max takes up to {MAX_DIRECTIONS} positive images, got {n_likes}; use rocchio or probe")
-    if request.method == "probe":
-        if n_likes + n_dislikes > MAX_POSITIVES:
-            raise BadQuery(f"a probe takes up to {MAX_POSITIVES} examples, got {n_likes + n_dislikes}; use rocchio")
-        left_out = np.union1d(likes.positions, dislikes.positions)
-        probe = combining.fit_probe(
-            scored(likes.vectors), scored(dislikes.vectors), scored(_background(space, left_out))
-        )
-        return "probe", probe.direction[None], probe
-    if n_likes == 1 and n_dislikes == 0:
-        only = combining.unit(
-            scored(likes.vectors)[0], "the positive lies at the mean of all images: nothing is like it"
-        )
-        return "cosine", only[None], None
-    if request.method == "max":
-        return "max", scored(likes.vectors), None
-    direction = combining.rocchio(
-        scored(likes.asked), scored(likes.known), scored(dislikes.vectors),
-        alpha=request.alpha, beta=request.beta, gamma=request.gamma,
-    )  # fmt: skip
-    return "rocchio", direction[None], None
-
-
-def _background(space: Space, left_out: IntArray) -> FloatArray:
-    """Random vectors that are no examples."""
-    rng = np.random.default_rng(SEED)
-    drawn = rng.permutation(len(space))[: combining.BACKGROUND + min(len(left_out), len(space))]
-    return space.vectors[np.setdiff1d(drawn, left_out)[: combining.BACKGROUND]]
-
-
-def _as_scored(space: Space, vectors: FloatArray, centred: bool) -> FloatArray:
-    return space.centred(vectors) if centred and len(vectors) else vectors
-
-
 def _first_blocks(plans: Sequence[_Plan]) -> list[Block | None]:
     """The first block of each walk that an index answers by plain cosine, found in one call for all that share it."""
     blocks: list[Block | None] = [None] * len(plans)
@@ -396,15 +498,6 @@ def _first_blocks(plans: Sequence[_Plan]) -> list[Block | None]:
     return blocks
 
 
-def _as_probabilities(rows: Iterator[Block], plan: _Plan) -> Iterator[Block]:
-    """Cosine to the probe's direction as the probability that it stands for; the order is the same."""
-    assert plan.probe is not None
-    length = float(np.linalg.norm(plan.probe.weights.astype(np.float64)))
-    for found, cosine in rows:
-        logit = length * cosine.astype(np.float64) + plan.probe.bias
-        yield found, (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
-
-
 def _first_hits(rows: Iterator[Block], wanted: int, floor: float | None) -> list[Hit]:
     hits: list[Hit] = []
     for found, score in rows:
@@ -414,13 +507,6 @@ def _first_hits(rows: Iterator[Block], wanted: int, floor: float | None) -> list
         if len(hits) >= wanted or not reach.all():
             break
     return hits[:wanted]
-
-
-def _grouped(seen: Seen, groups: Groups, sizes: IntArray) -> list[Hit]:
-    return [
-        Hit(row, score, score, _plain(groups.names[code]), seen.members[code], int(sizes[code]))
-        for row, score, code in zip(seen.rows, seen.similarity, seen.codes, strict=True)
-    ]
 
 
 def _plain(value: Any) -> Any:

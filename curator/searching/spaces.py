@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,17 @@ from numpy.typing import NDArray
 
 from curator import index
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray
+from curator.errors import DamagedWorkspace
 from curator.filters import Filter
 from curator.workspace import Workspace
 
 Block = tuple[IntArray, FloatArray]  # positions and similarities, best first
 
 RUNGS = (32, 256, 2_048)  # hits of each further search of an index; after the last everything is compared
-STEPS = (256, 4_096)  # hits put in order at a time where everything was compared
+STEPS = (256, 4_096, 65_536)  # hits put in order at a time where everything was compared; the last again and again
+EXACT_BLOCK = 16_384  # vectors compared in double precision at a time
+RECALL_SAMPLE = 32  # vectors on which the recall of a centred search is measured
+RECALL_AT = 10
 DECIMALS = 6
 SLACK = np.float32(1e-4)  # by which a float32 cosine may be off, rounding and summing included
 FEW_LEFT_OUT = 64  # positions left out by asking for so many more; beyond, by a mask
@@ -44,6 +49,9 @@ class Scorer:
 
     def exact(self, vectors: FloatArray) -> FloatArray:
         """(c,) float32, in double precision and rounded to `DECIMALS`."""
+        if len(vectors) > EXACT_BLOCK:
+            parts = range(0, len(vectors), EXACT_BLOCK)
+            return np.concatenate([self.exact(vectors[start : start + EXACT_BLOCK]) for start in parts])
         wide = vectors.astype(np.float64)
         if self.mean is not None:
             wide -= self.mean.astype(np.float64)
@@ -91,10 +99,13 @@ class Subset:
 class Space:
     """Vectors and index of one space; immutable but for caches, shared by threads."""
 
-    def __init__(self, embeddings: Embeddings, searcher: index.SearchIndex, model: str) -> None:
+    def __init__(
+        self, embeddings: Embeddings, searcher: index.SearchIndex, model: str, structure_bytes: int = 0
+    ) -> None:
         self.embeddings = embeddings
         self.index = searcher
         self.model = model
+        self.structure_bytes = structure_bytes  # of the index without the vectors, as it is stored
         self._subsets: OrderedDict[Filter, Subset] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -128,9 +139,30 @@ class Space:
         return np.asarray(np.sqrt(np.maximum(squared, 1e-12)), np.float32)
 
     @cached_property
-    def structure_bytes(self) -> int:
-        """Memory of the index without the vectors."""
-        return 0 if self.index.structure is None else len(self.index.to_bytes())
+    def centred_recall(self) -> float:
+        """Recall of the 10 nearest of a centred search of the index, measured on a sample against everything."""
+        rng = np.random.default_rng(0)
+        sample = np.sort(rng.permutation(len(self))[:RECALL_SAMPLE])
+        directions = self.centred(self.vectors[sample])  # (s, d)
+        best = np.full((len(sample), RECALL_AT), -np.inf, np.float32)
+        for start in range(0, len(self), EXACT_BLOCK):  # all of the sample at once: reading the vectors is the cost
+            part = slice(start, start + EXACT_BLOCK)
+            near = (directions @ self.vectors[part].T - (directions @ self.mean)[:, None]) / self.centred_lengths[part]
+            own = (sample >= start) & (sample < start + EXACT_BLOCK)
+            near[own, sample[own] - start] = -np.inf
+            near = np.partition(near, -min(RECALL_AT, near.shape[1]), axis=1)[:, -RECALL_AT:]
+            best = -np.sort(-np.hstack([best, near]), axis=1)[:, :RECALL_AT]
+        found = [
+            self._rung(Scorer(direction[None], self.mean), None, RUNGS[0], sample[i : i + 1])[1][:RECALL_AT]
+            for i, direction in enumerate(directions)
+        ]
+        return index.measure_recall(np.stack(found) + np.float32(1e-5), best)  # the truth is float32: it may be off
+
+    def recall(self, scorer: Scorer, subset: Subset | None) -> float:
+        """Of what answers a walk, measured without a filter; 1.0 where it compares everything."""
+        if self.is_exact(scorer, subset):
+            return 1.0
+        return self.index.recall if scorer.mean is None else self.centred_recall
 
     @property
     def size_bytes(self) -> int:
@@ -206,6 +238,30 @@ class Space:
             given = np.concatenate([given, block[0]])
         yield from self._walk_all(scorer, subset, given)
 
+    def best_of_each(
+        self, scorer: Scorer, subset: Subset | None, left_out: IntArray, codes: IntArray
+    ) -> tuple[Block, IntArray]:
+        """The best position of each group, compared with everything, best group first; and how many each group has.
+
+        Args:
+            codes: (n,) group of each position, from 0.
+
+        Returns:
+            One position and similarity per group; and (g,) the positions compared of each of these groups.
+        """
+        positions = np.arange(len(self)) if subset is None else subset.allowed.positions
+        if len(left_out):
+            positions = positions[~np.isin(positions, left_out)]
+        of = codes[positions]
+        near = scorer.rough(self.vectors[positions], None if scorer.mean is None else self.centred_lengths[positions])
+        best = np.full(int(codes.max(initial=0)) + 1, -np.inf, np.float32)
+        np.maximum.at(best, of, near)
+        at = np.flatnonzero(near >= best[of] - SLACK)  # rounding may make any of these the best of its group
+        at, similarity = _best(positions[at], scorer.exact(self.vectors[positions[at]]), len(at))
+        _, first = np.unique(codes[at], return_index=True)
+        first = np.sort(first)
+        return (at[first], similarity[first]), np.bincount(of, minlength=len(best))[codes[at[first]]]
+
     def first_blocks(self, directions: FloatArray, subset: Subset | None, left_out: list[IntArray]) -> list[Block]:
         """First blocks of several walks by plain cosine, (m, d) one direction each, in one search of the index."""
         widest = max((len(out) for out in left_out), default=0)
@@ -237,7 +293,7 @@ class Space:
         if len(left_out):
             near[np.isin(positions, left_out)] = -np.inf
         n_left = int(np.isfinite(near).sum())
-        for step in (*STEPS, n_left):
+        for step in chain(STEPS, repeat(STEPS[-1])):
             if n_left == 0:
                 return
             depth = min(step, n_left)
@@ -258,15 +314,19 @@ def load_space(workspace: Workspace, name: str) -> Space:
     """
     embeddings = workspace.embeddings(name)
     model = str(workspace.entries(f"vectors/{name}")[0].meta["model"])
-    return Space(embeddings, _searcher(workspace, embeddings), model)
+    return Space(embeddings, *_searcher(workspace, embeddings, model))
 
 
-def _searcher(workspace: Workspace, embeddings: Embeddings) -> index.SearchIndex:
+def _searcher(workspace: Workspace, embeddings: Embeddings, model: str) -> tuple[index.SearchIndex, str, int]:
     entries = workspace.entries(f"index/{embeddings.space}")
     stored = entries[0].meta.get("faiss") if entries else None
     if stored and np.array_equal(_rows_of_index(workspace, entries[0]), embeddings.rows):
-        return index.SearchIndex.from_bytes((workspace.path / str(stored)).read_bytes(), embeddings.vectors)
-    return index.build(embeddings.vectors, index.IndexSpec(kind="flat"))
+        try:
+            data = (workspace.path / str(stored)).read_bytes()
+        except OSError as error:
+            raise DamagedWorkspace(f"{stored} cannot be read: {error}; run `curator index` again") from error
+        return index.SearchIndex.from_bytes(data, embeddings.vectors), model, len(data)
+    return index.build(embeddings.vectors, index.IndexSpec(kind="flat")), model, 0
 
 
 def _rows_of_index(workspace: Workspace, entry: Any) -> IntArray:

@@ -13,7 +13,7 @@ from service.routes import health, session, workspaces
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
-    from service.app import Service
+    from service.context import Service
 
 ROOMS = (health, session, workspaces)
 

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from curator.errors import CuratorError
 from curator.version import __version__
 from service import problems
-from service.app import service_of
+from service.context import service_of
 from service.schemas import ErrorBody, Health, Readiness
 from service.security import Reader
 

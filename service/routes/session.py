@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from service.app import service_of
+from service.context import service_of
 from service.problems import Unauthorized
 from service.schemas import Login, Session
 from service.security import COOKIE, Reader, csrf_of

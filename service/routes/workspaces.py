@@ -12,7 +12,7 @@ from curator.pipeline import describing
 from curator.workspace import MANIFEST, create_workspace
 from service import problems
 from service.answers import answer
-from service.app import service_of
+from service.context import service_of
 from service.schemas import Columns, ErrorBody, Info, NewWorkspace, Record, WorkspaceEntry, Workspaces
 from service.security import Admin, Reader
 
