@@ -56,7 +56,7 @@ Setting = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 def as_yaml(value: Any) -> str:
     """A value as `--set key=VALUE` reads it back."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=False, width=float("inf"), sort_keys=False)
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=False, width=float("inf"), sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

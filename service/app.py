@@ -14,6 +14,7 @@ from curator.state import open_state
 from curator.version import __version__
 from service import problems, routes
 from service.context import Service
+from service.jobs import Runner
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
 from service.registry import Registry
@@ -30,7 +31,8 @@ def create_app(settings: Settings) -> FastAPI:
     if not settings.root.is_dir():
         raise UsageError(f"{settings.root} is no folder; name a workspace, or a folder of workspaces")
     metrics = Metrics()
-    service = Service(settings, Registry(settings, metrics), open_state(settings.root), metrics)
+    registry, state = Registry(settings, metrics), open_state(settings.root)
+    service = Service(settings, registry, state, metrics, Runner(settings, registry, state, metrics))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from curator.state import State
+from service.jobs import Runner
 from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
@@ -20,6 +21,7 @@ class Service:
     registry: Registry
     state: State  # of the root: tokens and jobs
     metrics: Metrics
+    runner: Runner
 
 
 def service_of(request: Request) -> Service:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -146,7 +145,7 @@ def _has_ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
 
 
 def _read_result(pipe: IO[bytes], heard: Heard) -> None:
-    while piece := pipe.read1(1 << 16) if hasattr(pipe, "read1") else pipe.read(1 << 16):
+    while piece := os.read(pipe.fileno(), 1 << 16):
         if len(heard.result) + len(piece) > MAX_RESULT_BYTES:
             heard.is_too_large = True  # and read on, so that the child is not held up
         else:
@@ -176,8 +175,3 @@ def _progress(line: bytes) -> Progress | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def seconds() -> float:
-    """A clock that is not set back."""
-    return time.monotonic()

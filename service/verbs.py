@@ -201,6 +201,11 @@ def uploads_of(workspace: Workspace) -> Path:
     return workspace.path / "uploads"
 
 
+def exported(workspace: Workspace, job_id: str, format: str) -> Path:
+    """File that an export job makes."""
+    return workspace.path / "exports" / f"{job_id}{FILES[format]}"
+
+
 def command(kind: str, params: Asked, place: Place, job_id: str) -> Command:
     """The command line of a job.
 
@@ -211,7 +216,7 @@ def command(kind: str, params: Asked, place: Place, job_id: str) -> Command:
     options = _options(verb, params, place) if isinstance(params, Params) else []
     makes = None
     if isinstance(params, ExportParams):
-        makes = place.workspace.path / "exports" / f"{job_id}{FILES[params.format]}"
+        makes = exported(place.workspace, job_id, params.format)
         options.append(f"--to={makes}")
     if not isinstance(params, LeaksParams):
         options.append(f"--workspace={place.workspace.path}")

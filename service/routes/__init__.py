@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service.routes import health, session, workspaces
+from service.routes import health, jobs, session, workspaces
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
     from service.context import Service
 
-ROOMS = (health, session, workspaces)
+ROOMS = (health, session, workspaces, jobs)
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
 
@@ -50,4 +50,8 @@ def operation_id(route: APIRoute) -> str:
 @contextmanager
 def background(service: Service) -> Iterator[None]:
     """What runs beside the requests while the application lives."""
-    yield
+    service.runner.start()
+    try:
+        yield
+    finally:
+        service.runner.stop()
