@@ -16,6 +16,7 @@ from service import problems, routes
 from service.context import Service
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
+from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import ENVIRONMENT, Settings
 
@@ -30,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     if not settings.root.is_dir():
         raise UsageError(f"{settings.root} is no folder; name a workspace, or a folder of workspaces")
     metrics = Metrics()
-    service = Service(settings, Registry(settings, metrics), open_state(settings.root), metrics)
+    service = Service(settings, Registry(settings, metrics), open_state(settings.root), metrics, Pictures())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from curator.state import State
 from service.metrics import Metrics
+from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import Settings
 
@@ -20,6 +21,7 @@ class Service:
     registry: Registry
     state: State  # of the root: tokens and jobs
     metrics: Metrics
+    pictures: Pictures
 
 
 def service_of(request: Request) -> Service:

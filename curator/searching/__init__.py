@@ -9,6 +9,8 @@
     combining   Rocchio and the logistic probe
     planning    a request into what is ranked by
     grouping    one hit for each near-duplicate group, video or value
+    columns_out whole columns as binary, for a map
+    thumbs      thumbnails, the last used ones kept
     tagging     tag search where a model reads no text
     duplicates  have we already got this
     browsing    pages and counts over all rows

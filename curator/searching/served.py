@@ -27,6 +27,7 @@ from curator.searching.grouping import best_of_groups, groups_of
 from curator.searching.planning import as_scored, directions_of
 from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
 from curator.searching.spaces import Block, Scorer, Space, Subset, load_space
+from curator.searching.thumbs import Thumbs
 from curator.workspace import Workspace
 
 MASK_BYTES = 256_000_000  # masks of recent filters
@@ -62,6 +63,7 @@ class Served:
         self.state = state
         self.columns = Columns(workspace)
         self.pictures = Pictures(self.columns, limits, may_fetch)
+        self.thumbs = Thumbs(workspace)
         self._spaces: dict[str, Space] = {}
         self._space_locks: dict[str, threading.Lock] = {}
         self._masks: OrderedDict[Filter, BoolArray] = OrderedDict()
