@@ -31,10 +31,13 @@ from curator.searching.duplicates import Duplicates, Match
 from curator.searching.examples import Decisions, Pictures, embed_pixels, embed_texts
 from curator.searching.requests import (
     MAX_BATCH,
+    METHODS,
     Answer,
     Example,
     Hit,
+    Method,
     Request,
+    known_method,
     parse_example,
     parse_request,
     request_to_json,
@@ -45,6 +48,7 @@ from curator.workspace import Workspace
 
 __all__ = [
     "MAX_BATCH",
+    "METHODS",
     "Answer",
     "Columns",
     "Decisions",
@@ -53,6 +57,7 @@ __all__ = [
     "Facet",
     "Hit",
     "Match",
+    "Method",
     "Page",
     "Pictures",
     "Probe",
@@ -63,12 +68,14 @@ __all__ = [
     "embed_texts",
     "fit_probe",
     "image_example",
+    "known_method",
     "open_served",
     "parse_example",
     "parse_request",
     "plain",
     "request_to_json",
     "rocchio",
+    "rows_mask",
     "search",
     "vector_example",
 ]
