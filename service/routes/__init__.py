@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service.routes import health, session, workspaces
+from service.routes import decisions, duplicates, health, images, rows, search, session, tokens, workspaces
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
     from service.context import Service
 
-ROOMS = (health, session, workspaces)
+ROOMS = (health, session, tokens, workspaces, search, rows, images, duplicates, decisions)
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
 
