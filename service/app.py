@@ -17,6 +17,7 @@ from service.context import Service
 from service.jobs import Runner
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
+from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import ENVIRONMENT, Settings
 
@@ -32,7 +33,8 @@ def create_app(settings: Settings) -> FastAPI:
         raise UsageError(f"{settings.root} is no folder; name a workspace, or a folder of workspaces")
     metrics = Metrics()
     registry, state = Registry(settings, metrics), open_state(settings.root)
-    service = Service(settings, registry, state, metrics, Runner(settings, registry, state, metrics))
+    runner = Runner(settings, registry, state, metrics)
+    service = Service(settings, registry, state, metrics, Pictures(), runner)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from fastapi import Request
 from curator.state import State
 from service.jobs import Runner
 from service.metrics import Metrics
+from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import Settings
 
@@ -21,6 +22,7 @@ class Service:
     registry: Registry
     state: State  # of the root: tokens and jobs
     metrics: Metrics
+    pictures: Pictures
     runner: Runner
 
 

@@ -30,6 +30,7 @@ from service.metrics import JOB_STATES, Metrics
 from service.processes import Ended, Heard
 from service.registry import Registry
 from service.settings import Settings
+from service.uploads import sweep
 from service.verbs import VERBS, Command, Place, command
 
 logger = logging.getLogger("curator.service")
@@ -68,6 +69,7 @@ class Runner:
             logger.warning(
                 "job %s (%s of %s) was interrupted by the end of its server", job.id, job.kind, job.workspace
             )
+        sweep(self.registry.path(name) / "uploads" for name in self.registry.names())
         self._thread.start()
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curator import images
 from curator.errors import CuratorError
 from curator.searching import Served, open_served
 from curator.state import State, open_state
@@ -102,7 +103,12 @@ class Registry:
             return held.served
         with place.lock:
             if place.held is None:
-                served = open_served(open_workspace(folder), self.state(name), may_fetch=self.settings.fetch_urls)
+                limits = images.Limits(
+                    max_pixels=self.settings.max_upload_pixels, max_file_bytes=self.settings.max_file_bytes
+                )
+                served = open_served(
+                    open_workspace(folder), self.state(name), limits=limits, may_fetch=self.settings.fetch_urls
+                )
                 place.held = _Held(served, stamp)
                 self._measure(name, served)
             elif place.held.stamp != stamp and place.held.loading is None:

@@ -14,9 +14,9 @@ from curator.errors import UsageError
 ENVIRONMENT = "CURATOR_SERVICE"  # how `--workers` hands the settings to its processes
 MIB = 1 << 20
 LIMITS = frozenset({
-    "max_json_bytes", "max_upload_bytes", "max_batch_bytes", "max_upload_pixels", "max_upload_images", "max_queries",
-    "max_jobs", "max_queued", "rate", "burst", "max_concurrent", "max_connections", "head_s", "body_idle_s",
-    "shutdown_s",
+    "max_json_bytes", "max_upload_bytes", "max_batch_bytes", "max_upload_pixels", "max_file_bytes",
+    "max_upload_images", "max_queries", "max_jobs", "max_queued",
+    "rate", "burst", "max_concurrent", "max_connections", "head_s", "body_idle_s", "shutdown_s",
 })  # fmt: skip
 """Settings that `--limit NAME=NUMBER` changes."""
 
@@ -38,7 +38,8 @@ class Settings:
     max_json_bytes: int = 4 * MIB
     max_upload_bytes: int = 64 * MIB  # of one image
     max_batch_bytes: int = 1024 * MIB  # of all images of one ingest upload
-    max_upload_pixels: int = 100_000_000
+    max_upload_pixels: int = 100_000_000  # of an image sent, or of an original shown
+    max_file_bytes: int = 500_000_000  # of an original shown
     max_upload_images: int = 1_000
     max_queries: int = 256  # of one batch search
     max_jobs: int = 2  # at once; of one workspace there is only ever one

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curator import index
@@ -17,6 +18,7 @@ from curator.errors import BadFilter, BadQuery, DataError, UnknownColumn, Unknow
 from curator.filters import parse_filter
 from curator.index import ann
 from curator.searching import Answer, Example, Request, Served, open_served, spaces
+from curator.snapshot import Entry
 from curator.workspace import Workspace
 from tests.small_workspaces import Decided, workspace_of
 from tests.vectors import clumps
@@ -435,3 +437,20 @@ def test_tags_that_change_under_a_snapshot_are_seen_at_once(place: Workspace) ->
     decided.named["night"] = [1, 7]
     assert np.flatnonzero(served.mask(night)).tolist() == [1, 7]
     assert served.mask(parse_filter({"rows": [1]})) is served.mask(parse_filter({"rows": [1]}))
+
+
+def test_a_newer_snapshot_shares_vectors_and_lets_its_own_rows_through(tmp_path: Path) -> None:
+    place = made(tmp_path / "w", index.IndexSpec(kind="flat"))
+    served = open_served(place)
+    condition = parse_filter({"column": "representative", "lt": 50})
+    request = Request((Example(row=rows_of(served)[500]),), k=1_000, filter=condition)
+    before = {hit.row for hit in served.search(request).hits}
+    assert before == {row for row in rows_of(served) if row < 50}
+    with place.writing("test") as writer:
+        moved = {"row": np.arange(1_000), "representative": np.where(np.arange(1_000) < 10, 0, 900)}
+        writer.write_table("columns/moved.parquet", pa.table(moved))
+        writer.publish({"columns/neardup": [Entry("columns/moved.parquet", "y", n=1_000)]})
+    newer = served.successor(place)
+    assert newer.space().vectors is served.space().vectors
+    assert {hit.row for hit in newer.search(request).hits} == {row for row in rows_of(served) if row < 10}
+    assert {hit.row for hit in served.search(request).hits} == before

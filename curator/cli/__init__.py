@@ -6,7 +6,8 @@ Exit code 0: done; 1: a fault in the data or the workspace; 2: the request itsel
     common    options, errors in one line, JSON, progress
     stages    run, and one command per stage
     calibrating  calibrate
-    looking   search, show, info, columns
+    finding   search, have
+    looking   show, info, columns
     judging   compare, why
     splitting split, leaks, issues
     leaving   export, verify, models, doctor
@@ -19,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from curator.cli import calibrating, judging, leaving, looking, serving, splitting, stages
+from curator.cli import calibrating, finding, judging, leaving, looking, serving, splitting, stages
 
 app = typer.Typer(
     name="curator",
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (stages, calibrating, looking, judging, splitting, leaving, serving):
+for room in (stages, calibrating, finding, looking, judging, splitting, leaving, serving):
     app.add_typer(room.app)
 
 

@@ -3,48 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from curator.cli.common import AsJson, Place, Where, one_line, print_json, told
+from curator.cli.common import AsJson, Place, one_line, print_json, told
 
 app = typer.Typer()
-
-
-@app.command()
-@told
-def search(
-    workspace: Place,
-    row: Annotated[int | None, typer.Option(help="Like this row.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Like this image file.")] = None,
-    vector: Annotated[Path | None, typer.Option(help="Like this vector, a .npy file.")] = None,
-    text: Annotated[str | None, typer.Option(help="Like these words; a tag search without a CLIP-like space.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
-    where: Where = None,
-    space: Annotated[str | None, typer.Option(help="Embedding space, when there are several.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find the most similar images.
-
-    Example: curator search -w street-scenes --row 17 -k 5 --where "brightness < 0.3"
-    """
-    from curator.searching import search as find
-    from curator.workspace import open_workspace
-
-    found = find(
-        open_workspace(workspace), row=row, image=image, vector=vector, text=text, k=k, where=where, space=space
-    )
-    if as_json:
-        hits = [{"row": hit.row, "uri": hit.uri, "score": round(hit.score, 6)} for hit in found.hits]
-        print_json({"hits": hits, "how": found.how, "space": found.space, "index": found.index,
-                     "recall": found.recall, "note": found.note})  # fmt: skip
-        return
-    if found.note:
-        typer.echo(found.note, err=True)
-    for hit in found.hits:
-        typer.echo(f"{hit.score:7.4f}  {hit.row:>8}  {one_line(hit.uri)}")
 
 
 @app.command()

@@ -158,6 +158,28 @@ def decode(data: bytes, *, min_side: int = 0, exact: bool = False, limits: Limit
             raise UnreadableImage(_reason(error, kind, data), one_line(error)) from error
 
 
+def measure(data: bytes) -> tuple[str, int, int]:
+    """Format, width and height of an image file as its header says; no pixel is decoded.
+
+    Returns:
+        One of `FORMATS`, and px before any turn by orientation.
+
+    Raises:
+        UnreadableImage: with one of `REASONS`.
+    """
+    if not data:
+        raise UnreadableImage("empty", "0 bytes")
+    kind = _sniff(data)
+    with _quiet:
+        try:
+            with _open(kind, data) as image:
+                return kind, image.width, image.height
+        except Image.DecompressionBombError as error:
+            raise UnreadableImage("too_large", one_line(error)) from error
+        except _FAULTS as error:
+            raise UnreadableImage(_reason(error, kind, data), one_line(error)) from error
+
+
 def fit(pixels: ImageArray, geometry: Geometry) -> ImageArray:
     """Resize and crop to what a model wants.
 

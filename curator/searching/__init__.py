@@ -9,6 +9,9 @@
     combining   Rocchio and the logistic probe
     planning    a request into what is ranked by
     grouping    one hit for each near-duplicate group, video or value
+    groups      near-duplicate groups for review
+    columns_out whole columns as binary, for a map
+    thumbs      thumbnails, the last used ones kept
     tagging     tag search where a model reads no text
     duplicates  have we already got this
     browsing    pages and counts over all rows
@@ -31,10 +34,13 @@ from curator.searching.duplicates import Duplicates, Match
 from curator.searching.examples import Decisions, Pictures, embed_pixels, embed_texts
 from curator.searching.requests import (
     MAX_BATCH,
+    METHODS,
     Answer,
     Example,
     Hit,
+    Method,
     Request,
+    known_method,
     parse_example,
     parse_request,
     request_to_json,
@@ -45,6 +51,7 @@ from curator.workspace import Workspace
 
 __all__ = [
     "MAX_BATCH",
+    "METHODS",
     "Answer",
     "Columns",
     "Decisions",
@@ -53,6 +60,7 @@ __all__ = [
     "Facet",
     "Hit",
     "Match",
+    "Method",
     "Page",
     "Pictures",
     "Probe",
@@ -63,12 +71,14 @@ __all__ = [
     "embed_texts",
     "fit_probe",
     "image_example",
+    "known_method",
     "open_served",
     "parse_example",
     "parse_request",
     "plain",
     "request_to_json",
     "rocchio",
+    "rows_mask",
     "search",
     "vector_example",
 ]

@@ -20,6 +20,7 @@ MAX_FIELDS = 64
 
 Method = Literal["auto", "rocchio", "probe", "max"]
 How = Literal["cosine", "rocchio", "probe", "max", "tags"]
+METHODS: tuple[Method, ...] = ("auto", "rocchio", "probe", "max")
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the upright full-size picture
 KINDS = ("row", "image", "vector", "text", "collection")
 
@@ -89,8 +90,7 @@ class Request:
                 raise BadQuery(f"{name} is {weight}; expected a weight from 0 to 100")
         if self.min_similarity is not None and not -1.0 <= self.min_similarity <= 1.0:
             raise BadQuery(f"min_similarity is {self.min_similarity}; expected -1 to 1")
-        if self.method not in ("auto", "rocchio", "probe", "max"):
-            raise BadQuery(f"method is {self.method!r}; expected auto, rocchio, probe or max")
+        known_method(self.method)
         if self.method == "max" and self.negatives:
             raise BadQuery("method max looks at positives alone, got negatives too; use rocchio or probe")
         if len(self.fields) > MAX_FIELDS:
@@ -158,6 +158,18 @@ class Answer:
             "next_offset": self.next_offset,
             "note": self.note,
         }
+
+
+def known_method(name: str) -> Method:
+    """A method by its name.
+
+    Raises:
+        BadQuery: there is none.
+    """
+    for method in METHODS:
+        if method == name:
+            return method
+    raise BadQuery(f"method is {name!r}; expected auto, rocchio, probe or max")
 
 
 def parse_request(body: Any) -> Request:

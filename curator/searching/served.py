@@ -26,7 +26,8 @@ from curator.searching.examples import Decisions, Pictures, crop, resolve
 from curator.searching.grouping import best_of_groups, groups_of
 from curator.searching.planning import as_scored, directions_of
 from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
-from curator.searching.spaces import Block, Scorer, Space, Subset, load_space
+from curator.searching.spaces import FEW_LEFT_OUT, Block, Scorer, Space, Subset, load_space
+from curator.searching.thumbs import Thumbs
 from curator.workspace import Workspace
 
 MASK_BYTES = 256_000_000  # masks of recent filters
@@ -62,6 +63,7 @@ class Served:
         self.state = state
         self.columns = Columns(workspace)
         self.pictures = Pictures(self.columns, limits, may_fetch)
+        self.thumbs = Thumbs(workspace)
         self._spaces: dict[str, Space] = {}
         self._space_locks: dict[str, threading.Lock] = {}
         self._masks: OrderedDict[Filter, BoolArray] = OrderedDict()
@@ -157,11 +159,11 @@ class Served:
         return sum(len(space.rows) for space in list(self._spaces.values()))
 
     def successor(self, workspace: Workspace) -> Served:
-        """The same over a newer snapshot; spaces whose files are unchanged are shared, not loaded again."""
+        """The same over a newer snapshot; vectors and indexes whose files are unchanged are shared."""
         newer = Served(workspace, self.state, self.pictures.limits, self.pictures.may_fetch)
         for name, space in list(self._spaces.items()):
             if _files_of_space(workspace, name) == _files_of_space(self.workspace, name):
-                newer._spaces[name] = space
+                newer._spaces[name] = space.renewed()
         return newer
 
     def is_warm_like(self, older: Served) -> bool:
@@ -486,7 +488,7 @@ def _first_blocks(plans: Sequence[_Plan]) -> list[Block | None]:
     blocks: list[Block | None] = [None] * len(plans)
     shared: dict[tuple[int, int], list[int]] = {}
     for at, plan in enumerate(plans):
-        is_plain = plan.scorer.mean is None and len(plan.scorer.directions) == 1 and len(plan.left_out) <= 64
+        is_plain = plan.scorer.mean is None and len(plan.scorer.directions) == 1 and len(plan.left_out) <= FEW_LEFT_OUT
         if is_plain and not plan.space.is_exact(plan.scorer, plan.subset):
             shared.setdefault((id(plan.space), id(plan.subset)), []).append(at)
     for members in shared.values():

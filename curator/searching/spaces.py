@@ -171,6 +171,14 @@ class Space:
             kept = sum(subset.nbytes for subset in self._subsets.values())
         return int(self.vectors.nbytes + self.rows.nbytes + self.structure_bytes + kept)
 
+    def renewed(self) -> Space:
+        """The same vectors and index without what filters left: under a newer snapshot they let other rows through."""
+        other = Space(self.embeddings, self.index, self.model, self.structure_bytes)
+        for name in ("mean", "centred_lengths", "centred_recall"):  # follow from the vectors alone
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
     def mask_of_rows(self, mask: BoolArray) -> BoolArray:
         """(n,) of positions from a mask over all rows."""
         if len(mask) == len(self.rows):

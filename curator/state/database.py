@@ -53,6 +53,7 @@ CREATE TABLE jobs (
     log TEXT NOT NULL DEFAULT '', cancel INTEGER NOT NULL DEFAULT 0, resumes TEXT, key TEXT UNIQUE,
     revision INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX jobs_by_state ON jobs (state, workspace, number);
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -262,6 +263,17 @@ class State:
     def history(self, kind: str, name: str) -> list[Document]:
         """Every version, newest first."""
         return documents.history(self._database, kind, name)
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes of this name, made at the first call; they never leave by an export."""
+        lines = self._database.read("SELECT value FROM secrets WHERE name = ?", (name,))
+        if not lines:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, secrets.token_bytes(32))
+                )
+            lines = self._database.read("SELECT value FROM secrets WHERE name = ?", (name,))
+        return bytes(lines[0][0])
 
     # -- travel --------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service.routes import health, jobs, session, workspaces
+from service.routes import (
+    decisions,
+    duplicates,
+    health,
+    images,
+    jobs,
+    rows,
+    search,
+    session,
+    tokens,
+    uploads,
+    workspaces,
+)
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
     from service.context import Service
 
-ROOMS = (health, session, workspaces, jobs)
+ROOMS = (health, session, tokens, workspaces, search, rows, images, duplicates, decisions, jobs, uploads)
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
 
