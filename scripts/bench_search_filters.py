@@ -5,8 +5,8 @@
 Vectors are synthetic (families of clusters, 30 % in near-duplicate walks), queries are perturbed images. Filters let
 a share of all through, evenly (a column uniform in 0..1) or together with the content (whole groups of alike images
 that are mostly far from the query, the case that fixed probing gets wrong). Recall@10 is against exact search among
-what the filter lets through. "raw faiss" is the index's own search with a selector, for as many candidates as the answer is
-decided from and as many lists as an unfiltered search visits. One thread.
+what the filter lets through. "raw faiss" is the index's own search with a selector, for as many candidates as the
+answer is decided from and as many lists as an unfiltered search visits. One thread.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def raw_search(space: Any, mask: BoolArray | None) -> Callable[[FloatArray], Any
     chosen = {} if mask is None else {"sel": faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
     asked = faiss.SearchParametersIVF(nprobe=index.width, **chosen)
 
-    def search(query: FloatArray) -> FloatArray:
+    def search(query: FloatArray) -> IntArray:
         at: IntArray = index.structure.search(query[None], CANDIDATES, params=asked)[1][0]
         return at
 

@@ -11,6 +11,7 @@ import pytest
 
 from curator.filters import parse_filter
 from curator.searching import Example, Request, image_example, open_served
+from curator.state import open_state
 from curator.workspace import open_workspace
 from tests.conftest import picture
 from tests.test_cli import FAST, as_json, call, told
@@ -110,3 +111,13 @@ def test_have_says_what_is_there_in_words_and_in_json(place: Path, folder: Path,
 def test_a_command_that_cannot_be_used_says_why(place: Path, arguments: list[Any], words: str) -> None:
     code = 1 if "gone.jpg" in arguments else 2
     assert words in told(*arguments, "-w", place, code=code)
+
+
+def test_tags_and_collections_of_the_workspace_are_searched_by(place: Path) -> None:
+    with open_state(place) as state:
+        state.decide("tag", rows=[2, 3, 4], subject="night", who="ann")
+        state.decide("collect", rows=[0, 1], subject="edge", who="ann")
+    body = as_json("search", "-w", place, "--collection", "edge", "--filter", '{"tag": "night"}')
+    assert sorted(hit["row"] for hit in body["hits"]) == [2, 3, 4]
+    rest = as_json("search", "-w", place, "--row", 5, "--filter", '{"not": {"collection": "edge"}}', "-k", 100)
+    assert sorted(hit["row"] for hit in rest["hits"]) == [2, 3, 4, 6, 7, 8, 9, 10, 11]
