@@ -192,7 +192,7 @@ def test_each_stage_is_a_command(tmp_path: Path, image_folder: Path) -> None:
         (["run", "{empty}", "-w", "{new}", "--fps", "2", "--keyframes"], 2, "at most one of fps, every_nth"),
         (["info", "-w", "{new}"], 1, "is not a workspace"),
         (["show", "999", "-w", "{place}"], 2, "no row 999"),
-        (["search", "-w", "{place}"], 2, "exactly one of row, image, vector and text"),
+        (["search", "-w", "{place}"], 2, "at least 1 positive example (row, image, vector, text, collection)"),
         (["search", "-w", "{place}", "--row", "1", "--where", "blur >"], 2, "cannot use the filter 'blur >'"),
         (["search", "-w", "{place}", "--row", "12"], 1, "row 12 has no vector"),
         (["search", "-w", "{place}", "--image", "/no/such.jpg"], 1, "cannot read the query image"),

@@ -41,6 +41,9 @@ def search(
     not_images: Annotated[
         list[Path] | None, typer.Option("--not-image", help="Unlike this image file; may be repeated.")
     ] = None,
+    collections: Annotated[
+        list[str] | None, typer.Option("--collection", help="Like all of a collection; may be repeated.")
+    ] = None,
     box: Box = None,
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     offset: Annotated[int, typer.Option(help="Leave out so many at the front: the next page.")] = 0,
@@ -65,19 +68,21 @@ def search(
     Example: curator search -w street-scenes --row 17 --row 4 --not-row 3 --filter '{"column": "brightness", "lt": 0.3}'
     """
     from curator import searching
+    from curator.state import open_state
     from curator.workspace import open_workspace
 
     place = open_workspace(workspace)
     shown = _names(fields)
     request = searching.Request(
-        _boxed(_examples(rows, image_files, vector_files, texts), box),
+        _boxed((*_examples(rows, image_files, vector_files, texts), *_collected(collections)), box),
         _examples(not_rows, not_images, None, None),
         k=k, offset=offset, min_similarity=min_similarity, filter=_filter(filter_json), group_by=group_by, space=space,
         method=searching.known_method(method), centred=centred,
         fields=shown if as_json else tuple(dict.fromkeys(("uri", *shown))),
     )  # fmt: skip
     mask = None if where is None else searching.rows_mask(place, where)
-    found = searching.open_served(place).search(request, mask=mask)
+    with open_state(place.path, create=False) as state:
+        found = searching.open_served(place, state).search(request, mask=mask)
     if as_json:
         print_json(found.to_json())
         return
@@ -130,6 +135,12 @@ def _examples(
         *(searching.vector_example(file) for file in vector_files or ()),
         *(searching.Example(text=text) for text in texts or ()),
     )
+
+
+def _collected(names: list[str] | None) -> tuple[Example, ...]:
+    from curator.searching import Example
+
+    return tuple(Example(collection=name) for name in names or ())
 
 
 def _boxed(examples: tuple[Example, ...], box: str | None) -> tuple[Example, ...]:

@@ -78,7 +78,7 @@ class Request:
                 f"offset {self.offset} and k {self.k} reach beyond {MAX_DEPTH} hits; narrow the filter instead"
             )
         if not self.positives:
-            raise BadQuery("a search needs at least 1 positive example, got none")
+            raise BadQuery(f"a search needs at least 1 positive example ({', '.join(KINDS)}), got none")
         if len(self.positives) + len(self.negatives) > MAX_EXAMPLES:
             raise BadQuery(
                 f"{len(self.positives) + len(self.negatives)} examples; at most {MAX_EXAMPLES} are taken, "

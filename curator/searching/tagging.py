@@ -42,7 +42,7 @@ def tag_scores(
     ids, scores, rows = columns.derived("tags", "flat", lambda: _flat(columns))
     hit = np.isin(ids, np.fromiter(matches, np.int64))
     summed = np.bincount(rows[hit], weights=scores[hit].astype(np.float64), minlength=columns.n_rows)
-    return summed.astype(np.float32), note
+    return np.round(summed, 6).astype(np.float32), note
 
 
 def in_order(scores: FloatArray, mask: BoolArray) -> IntArray:

@@ -34,7 +34,8 @@ class PackBody(Asked):
     rows: list[RowNumber] = Field(min_length=1, max_length=256, examples=[[0, 1, 2]])
 
 
-@router.api_route("/{row}", methods=["GET", "HEAD"], response_class=Response, responses=ANSWERS)
+@router.head("/{row}", include_in_schema=False)
+@router.get("/{row}", response_class=Response, responses=ANSWERS)
 def image(
     request: Request,
     principal: Reader,

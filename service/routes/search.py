@@ -7,8 +7,9 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from curator.searching import Example, Served, parse_example, parse_request
 from service import cursors
@@ -156,7 +157,7 @@ def search_upload(
     service = service_of(request)
     uploads = _read(files, service)
     asked: Any = _json(request_json) if request_json else {"positives": [{"upload": name} for name in uploads]}
-    return answer(_searched(service, ws, [_plain(SearchBody.model_validate(asked))], uploads)[0])
+    return answer(_searched(service, ws, [_plain(_validated(asked))], uploads)[0])
 
 
 @router.post("/batch", response_model=BatchAnswer, responses=NOT_READY)
@@ -265,6 +266,13 @@ def _read(files: list[UploadFile], service: Service) -> dict[str, bytes]:
             raise BadRequest(f"two files are called {name!r}", "give each a name of its own")
         out[name] = data
     return out
+
+
+def _validated(asked: Any) -> SearchBody:
+    try:
+        return SearchBody.model_validate(asked)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
 
 
 def _json(text: str) -> Any:
