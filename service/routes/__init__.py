@@ -15,19 +15,22 @@ from service.routes import (
     health,
     images,
     jobs,
+    results,
     rows,
     search,
     session,
     tokens,
     uploads,
     workspaces,
-)
+)  # fmt: skip
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
     from service.context import Service
 
-ROOMS = (health, session, tokens, workspaces, search, rows, images, duplicates, decisions, jobs, uploads)
+ROOMS = (
+    health, session, tokens, workspaces, search, rows, images, duplicates, decisions, jobs, uploads, results,
+)  # fmt: skip
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
 
