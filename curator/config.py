@@ -222,6 +222,9 @@ class Select(Section):
     budget: int | str = Field("5%", description="a number, or a share of the readable images")
     strategies: list[Strategy] = Field([], description="several wishes at once, their product; replaces the method")
     where: str | None = Field(None, description="only images for which this SQL predicate holds")
+    filter: dict[str, Any] | None = Field(
+        None, description="only images that pass a typed filter: {column: brightness, lt: 0.3}; see docs/selection.md"
+    )
     near_duplicates: bool = Field(False, description="allow images that a kept one represents")
     low_quality: bool = Field(False, description="allow images that fail the limits of `quality`")
     preselected: str | None = Field(
@@ -436,7 +439,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = out.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) != old.get("kind"):
             old = None  # another method: the settings of the one before mean nothing to it
-        if isinstance(old, dict) and isinstance(value, dict) and key != "quotas":
+        if isinstance(old, dict) and isinstance(value, dict) and key not in ("quotas", "filter"):
             out[key] = _merged(old, value)
         else:
             out[key] = value

@@ -47,6 +47,7 @@ PART_ROWS = 65_536
 MANIFEST = "workspace.json"
 KEPT_FOR_READERS_S = 3600.0  # files of older snapshots stay this long, for readers that still hold one
 FOLDERS = ("samples", "columns", "vectors", "index", "selections", "splits", "thumbs")
+KEPT_FOLDERS = ("uploads", "exports", "snapshots")  # what people brought or took; no stage ever cleans them
 
 
 class Workspace:
@@ -418,7 +419,7 @@ def create_workspace(path: Path | str) -> Workspace:
         raise NotAWorkspace(f"{folder} is a file; a workspace is a folder: choose another path for -w")
     # a run killed before its first publish leaves only the names below
     if folder.is_dir() and any(
-        item.name not in (".lock", ".lock.json", *FOLDERS) and not item.name.endswith(".tmp")
+        item.name not in (".lock", ".lock.json", *FOLDERS, *KEPT_FOLDERS) and not item.name.endswith(".tmp")
         for item in folder.iterdir()
     ):
         raise NotAWorkspace(f"{folder} is not empty and holds no {MANIFEST}; choose an empty or new folder for -w")

@@ -14,6 +14,7 @@ from curator.state import open_state
 from curator.version import __version__
 from service import problems, routes
 from service.context import Service
+from service.jobs import Runner
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
 from service.pictures import Pictures
@@ -31,7 +32,9 @@ def create_app(settings: Settings) -> FastAPI:
     if not settings.root.is_dir():
         raise UsageError(f"{settings.root} is no folder; name a workspace, or a folder of workspaces")
     metrics = Metrics()
-    service = Service(settings, Registry(settings, metrics), open_state(settings.root), metrics, Pictures())
+    registry, state = Registry(settings, metrics), open_state(settings.root)
+    runner = Runner(settings, registry, state, metrics)
+    service = Service(settings, registry, state, metrics, Pictures(), runner)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

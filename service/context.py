@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from curator.state import State
+from service.jobs import Runner
 from service.metrics import Metrics
 from service.pictures import Pictures
 from service.registry import Registry
@@ -22,6 +23,7 @@ class Service:
     state: State  # of the root: tokens and jobs
     metrics: Metrics
     pictures: Pictures
+    runner: Runner
 
 
 def service_of(request: Request) -> Service:

@@ -135,13 +135,22 @@ def body(code: str, message: str, hint: str = "") -> dict[str, Any]:
 
 def body_of(error: errors.CuratorError, root: Path) -> dict[str, Any]:
     """The error shape of an error raised on purpose, without the server's paths."""
-    text = " ".join(str(error).split())
+    return told(type(error).__name__, str(error), root)
+
+
+def told(code: str, text: str, root: Path) -> dict[str, Any]:
+    """The error shape of what a library or a command said, without the server's paths."""
+    message, _, hint = cut(" ".join(text.split()), root).partition("; ")
+    return body(code, message, hint)
+
+
+def cut(text: str, root: Path) -> str:
+    """Paths under a root from there on, and the root itself by its name."""
     for prefix in {f"{root}/", f"{root.resolve()}/"}:
         text = text.replace(prefix, "")
     for whole in {str(root), str(root.resolve())}:
         text = text.replace(whole, root.name)
-    message, _, hint = text.partition("; ")
-    return body(type(error).__name__, message, hint)
+    return text
 
 
 def install(app: FastAPI, root: Path) -> None:

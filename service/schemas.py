@@ -146,3 +146,52 @@ class Record(Answered):
     row: int
     uri: str
     selections: list[dict[str, Any]]
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------
+
+
+class JobProgress(Answered):
+    """How far a job is."""
+
+    stage: str = Field(examples=["embed"])
+    done: int
+    total: int | None = Field(description="none where it is not known")
+
+
+class JobEntry(Answered):
+    """One job as it stands; the answer of one job also has its result."""
+
+    id: str
+    workspace: str
+    kind: str = Field(examples=["run"])
+    params: dict[str, Any]
+    who: str
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    created: float = Field(description="seconds since 1970")
+    started: float | None
+    finished: float | None
+    progress: JobProgress | None
+    error: ErrorDetail | None
+    resumes: str | None = Field(description="the job that this one goes on with")
+    cancel: bool = Field(description="somebody asked it to stop")
+    revision: int = Field(description="raised by every change")
+
+
+class JobBody(JobEntry):
+    """One job, with what its command printed once it is done."""
+
+    result: Any = Field(description="the JSON of `curator VERB --json`; none before the end")
+
+
+class Jobs(Answered):
+    """Jobs, newest first, without their results."""
+
+    jobs: list[JobEntry]
+    counts: dict[str, int] = Field(description="jobs by state")
+
+
+class JobLog(Answered):
+    """The end of what a job's command wrote beside its result."""
+
+    log: str

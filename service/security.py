@@ -114,6 +114,16 @@ def _person() -> str:
         return "local"
 
 
+def check_role(principal: Principal, role: Role) -> None:
+    """Refuse who may do less than a role may.
+
+    Raises:
+        Forbidden: the role does not reach.
+    """
+    if RANK[principal.role] < RANK[role]:
+        raise Forbidden(f"{principal.role} may not do this, {role} may", "ask an admin for another token")
+
+
 # -- what a route asks for ---------------------------------------------------------------------------------------
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `curator token create`.")
@@ -131,8 +141,7 @@ def _at_least(role: Role) -> object:
                 "send 'Authorization: Bearer TOKEN'; an admin makes one with `curator token create`",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if RANK[principal.role] < RANK[role]:
-            raise Forbidden(f"{principal.role} may not do this, {role} may", "ask an admin for another token")
+        check_role(principal, role)
         return principal
 
     return check

@@ -9,11 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 
 import uvicorn
 
 from curator.errors import UsageError
 from curator.state import open_state
+from service.lifetime import STOPPING
 from service.protocol import BoundedProtocol
 from service.settings import ENVIRONMENT, Settings
 
@@ -38,7 +40,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None]) -> None:
 
             app = create_app(settings)
             ready(f"http://{shown}:{port}")
-            uvicorn.Server(_config(app, settings)).run(sockets=[listener])
+            _Server(_config(app, settings)).run(sockets=[listener])
             return
         with tempfile.TemporaryDirectory(prefix="curator-metrics-") as shared:
             os.environ[ENVIRONMENT] = settings.to_json()
@@ -48,6 +50,15 @@ def serve(settings: Settings, *, ready: Callable[[str], None]) -> None:
             config = _config("service.app:from_environment", settings, factory=True)
             ready(f"http://{shown}:{port}")
             Multiprocess(config, sockets=[listener]).run()
+
+
+class _Server(uvicorn.Server):
+    """Tells long answers and jobs that the end is near, before it waits for the requests in work."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal says stop."""
+        STOPPING.set()
+        super().handle_exit(sig, frame)
 
 
 def check(settings: Settings) -> None:

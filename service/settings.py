@@ -15,7 +15,7 @@ ENVIRONMENT = "CURATOR_SERVICE"  # how `--workers` hands the settings to its pro
 MIB = 1 << 20
 LIMITS = frozenset({
     "max_json_bytes", "max_upload_bytes", "max_batch_bytes", "max_upload_pixels", "max_file_bytes",
-    "max_upload_images", "max_queries",
+    "max_upload_images", "max_queries", "max_jobs", "max_queued",
     "rate", "burst", "max_concurrent", "max_connections", "head_s", "body_idle_s", "shutdown_s",
 })  # fmt: skip
 """Settings that `--limit NAME=NUMBER` changes."""
@@ -42,6 +42,8 @@ class Settings:
     max_file_bytes: int = 500_000_000  # of an original shown
     max_upload_images: int = 1_000
     max_queries: int = 256  # of one batch search
+    max_jobs: int = 2  # at once; of one workspace there is only ever one
+    max_queued: int = 200  # jobs that wait
     rate: float = 200.0  # requests a second of one token; 0: any
     burst: int = 400  # requests at once before the rate counts
     max_concurrent: int = 64  # requests of one token in work at once

@@ -14,8 +14,8 @@ ORDER = [
     "version", "errors", "data",
     "images", "quality", "index", "hashing", "neardups", "calibration", "cluster", "projection",
     "selection", "evidence", "outliers", "splits",
-    "config", "disk", "snapshot", "workspace", "state", "filters", "catalog", "sources", "exchange", "embed", "loader",
-    "report",
+    "config", "disk", "snapshot", "workspace", "state", "snapshots", "filters", "catalog", "sources", "exchange",
+    "embed", "loader", "report",
     "pipeline",
     "searching", "handoff", "doctor", "cli",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.small import small_root
 
+
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The contract of a service over a copy of the small workspace."""

@@ -10,7 +10,7 @@ Exit code 0: done; 1: a fault in the data or the workspace; 2: the request itsel
     looking   show, info, columns
     judging   compare, why
     splitting split, leaks, issues
-    leaving   export, verify, models, doctor
+    leaving   export, verify, snapshot, models, doctor
     serving   serve
 """
 

@@ -27,6 +27,7 @@ def calibrate(
     sample: Annotated[int | None, typer.Option(help="Images that are edited.")] = None,
     answers: Annotated[Path | None, typer.Option(help="CSV of judged pairs: row_a,row_b,same.")] = None,
     ask: Annotated[bool, typer.Option("--ask", help="Judge about 60 pairs here: same, different or unsure.")] = False,
+    kept: Annotated[bool, typer.Option("--kept", help="Fit the answers given so far, here and over HTTP.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the result from answers; 'answers' unless given.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -41,13 +42,14 @@ def calibrate(
     from curator.pipeline import calibrating
     from curator.workspace import open_workspace
 
-    if name is not None and not ask and answers is None:
-        raise UsageError(f"--name {name!r} names a result of answers; add --ask or --answers FILE")
+    is_judged = ask or kept or answers is not None
+    if name is not None and not is_judged:
+        raise UsageError(f"--name {name!r} names a result of answers; add --ask, --kept or --answers FILE")
     asked = [] if sample is None else [f"calibrate.sample={sample}"]
     found = config_of(workspace, config, [*asked, *(settings or [])])
     place = open_workspace(workspace)
     with bar(as_json or ask) as progress:
-        if ask or answers is not None:
+        if is_judged:
             called = "answers" if name is None else name
             _check_name(called)
             _take_answers(place, found, answers, ask=ask)

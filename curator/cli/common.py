@@ -29,6 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; configs/default.yaml lists every key.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")]
 Where = Annotated[str | None, typer.Option("--where", help="SQL condition over the columns of `curator columns`.")]
+Filter = Annotated[
+    str | None, typer.Option("--filter", help="Typed filter as JSON, beside or instead of --where: docs/selection.md.")
+]
 Sources = Annotated[list[str] | None, typer.Argument(help="Folders, images, videos, tables, tars or URLs.")]
 Fps = Annotated[float | None, typer.Option("--fps", help="Video frames per second; 1 when nothing is said.")]
 EveryNth = Annotated[int | None, typer.Option("--every-nth", help="Take every n-th video frame; 1 takes all.")]
@@ -77,7 +80,7 @@ FLAGS = {
     "splits_from_folders": "sources.splits_from_folders", "model": "embed.model", "threshold": "neardups.threshold",
     "keep": "neardups.keep", "neardups_method": "neardups.method", "neardups_space": "neardups.space",
     "neardups_per_group": "neardups.per_group", "window_s": "neardups.window_s",
-    "method": "select.method", "name": "select.name", "where": "select.where",
+    "method": "select.method", "name": "select.name", "where": "select.where", "filter": "select.filter",
     "per_group": "select.per_group", "quotas": "select.quotas", "preselected": "select.preselected",
     "strategies": "select.strategies", "min_distance": "select.min_distance", "spacing": "select.spacing_s",
     "covers_from": "select.threshold", "stop_coverage": "select.stop_coverage", "scores": "select.scores",
@@ -98,7 +101,7 @@ def flags(given: dict[str, Any]) -> list[str]:
         if value == "":  # --where "" takes the stored one back
             out.append(f"{key}=null")
         elif value is not None:
-            is_yaml = name in ("quotas", "strategies") or not isinstance(value, str)
+            is_yaml = name in ("quotas", "strategies", "filter") or not isinstance(value, str)
             out.append(f"{key}={value if is_yaml else json.dumps(value, ensure_ascii=False)}")
     return out
 

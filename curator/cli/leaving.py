@@ -76,6 +76,45 @@ def verify(workspace: Place, as_json: AsJson = False) -> None:
 
 @app.command()
 @told
+def snapshot(
+    name: Annotated[str | None, typer.Argument(help="Name to keep it under; none: list them.")] = None,
+    *,
+    workspace: Place,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the named one.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the workspace as it is now under snapshots/NAME, itself a workspace to open with -w.
+
+    Example: curator snapshot before-recount -w street-scenes
+    """
+    from curator import snapshots
+    from curator.workspace import open_workspace
+
+    place = open_workspace(workspace)
+    if name is None:
+        if remove:
+            raise UsageError("--remove needs the name of a snapshot; `curator snapshot -w ...` lists them")
+        found = snapshots.saved(place)
+        if as_json:
+            print_json([one.to_json() for one in found])
+            return
+        for one in found:
+            typer.echo(f"{one.name:<24} {one.rows:>9} rows  manifest {one.sequence}")
+        return
+    if remove:
+        snapshots.forget(place, name)
+        if as_json:
+            print_json({"removed": name})
+        return
+    kept = snapshots.save(place, name)
+    if as_json:
+        print_json(kept.to_json())
+        return
+    typer.echo(f"{kept.rows} rows kept as {place.path / snapshots.FOLDER / name}")
+
+
+@app.command()
+@told
 def models(as_json: AsJson = False) -> None:
     """Models that `--model` takes.
 

@@ -14,6 +14,7 @@ from curator.cli.common import (
     Budget,
     ConfigFile,
     EveryNth,
+    Filter,
     FolderLabels,
     FolderSplits,
     Fps,
@@ -218,6 +219,7 @@ def select(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the selection.")] = None,
     where: Where = None,
+    filter: Filter = None,
     per_group: Annotated[str | None, typer.Option(help="Column for quotas: cluster, label, split, video, ...")] = None,
     quotas: Annotated[
         str | None, typer.Option(help="equal, proportional, like:SELECTION, {group: count} or {group: share}.")

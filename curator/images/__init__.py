@@ -18,6 +18,7 @@ from curator.images.pictures import (
     Picture,
     decode,
     fit,
+    measure,
     thumbnail,
 )
 from curator.images.video import Frame, VideoInfo, list_frames, read_frames
@@ -33,6 +34,7 @@ __all__ = [
     "decode",
     "fit",
     "list_frames",
+    "measure",
     "read_frames",
     "thumbnail",
 ]

@@ -26,6 +26,7 @@ from curator.errors import UnreadableImage, UsageError
 REASONS: dict[str, str] = {
     "missing": "the file is no longer where it was found",
     "permission": "the file may not be read by this user",
+    "outside": "the file lies outside the folders that may be read",
     "empty": "the file has no content (0 bytes)",
     "not_an_image": "the content is not an image or video, whatever the name says",
     "unsupported": "an image or video of a kind that cannot be decoded here",
@@ -151,6 +152,28 @@ def decode(data: bytes, *, min_side: int = 0, exact: bool = False, limits: Limit
     with _quiet:
         try:
             return _decode_as(kind, data, 0 if exact else min_side, limits)
+        except Image.DecompressionBombError as error:
+            raise UnreadableImage("too_large", one_line(error)) from error
+        except _FAULTS as error:
+            raise UnreadableImage(_reason(error, kind, data), one_line(error)) from error
+
+
+def measure(data: bytes) -> tuple[str, int, int]:
+    """Format, width and height of an image file as its header says; no pixel is decoded.
+
+    Returns:
+        One of `FORMATS`, and px before any turn by orientation.
+
+    Raises:
+        UnreadableImage: with one of `REASONS`.
+    """
+    if not data:
+        raise UnreadableImage("empty", "0 bytes")
+    kind = _sniff(data)
+    with _quiet:
+        try:
+            with _open(kind, data) as image:
+                return kind, image.width, image.height
         except Image.DecompressionBombError as error:
             raise UnreadableImage("too_large", one_line(error)) from error
         except _FAULTS as error:

@@ -32,6 +32,8 @@ from curator.images.pictures import DEFAULT_LIMITS, Limits, ends_inside_box, one
 _ROUNDING_S = Fraction(1, 1000)  # Matroska rounds time stamps to a millisecond
 _REORDER_FRAMES = 16  # the most by which H.264 lets display order differ from coded order
 _BEFORE_ALL = -(1 << 63)  # earlier than any time stamp
+# A playlist named clip.mp4 would have the library open whatever files and URLs it lists.
+_CONTAINERS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,live_flv,ogg,h264,hevc,m4v,mp3,wav,aac,flac,srt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ def _open(path: str, av: Any) -> tuple[Any, Any]:
         if Path(path).stat().st_size == 0:
             raise UnreadableImage("empty", "0 bytes")
         # "file:" keeps a colon in a name from being read as a protocol.
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace", options={"format_whitelist": _CONTAINERS})
     except FileNotFoundError as error:
         raise UnreadableImage("missing", f"{path!r} is not there") from error
     except PermissionError as error:

@@ -3,6 +3,7 @@
 scanning   sources -> rows
 reading    files -> pixels, thumbnails and vectors, each file once
 growing    whether a stage may go on from its last result
+filtering  who passes the conditions of a selection
 derive     vectors -> graph, near-duplicates, clusters, map
 selecting  who may be picked, what was picked and why
 summary    everything -> the report's numbers

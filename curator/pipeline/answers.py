@@ -1,7 +1,8 @@
 """Pairs that a person judges: which to ask about, what was answered, the two pictures side by side.
 
-Answers live in `calibration/answers.jsonl`, one line each, appended and synced one by one: a person's work is
-never rewritten and never lost. Of two answers about one pair the later counts.
+Answers at the terminal live in `calibration/answers.jsonl`, one line each, appended and synced one by one: a
+person's work is never rewritten and never lost. Those given over HTTP are decisions of kind `pair` in `state.db`,
+where they can be undone. Of two answers about one pair the later counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +24,15 @@ from curator import embed
 from curator.calibration import histogram_of, stratified
 from curator.catalog import Catalog
 from curator.config import Config
-from curator.data import FloatArray, IntArray
+from curator.data import Embeddings, FloatArray, IntArray
 from curator.disk import atomic_write, put_bytes, told
 from curator.errors import UsageError
+from curator.state import open_state
 from curator.workspace import Workspace
 
 FILE = "calibration/answers.jsonl"
 PICTURE = "calibration/pair.jpg"
+PAGE = 1_000  # decisions read at a time
 POOL = 4_000  # images whose pairs may be asked about
 WORDS = {"same": True, "s": True, "1": True, "true": True, "yes": True, "different": False, "d": False, "0": False,
          "false": False, "no": False, "unsure": None, "u": None, "": None}  # fmt: skip
@@ -56,17 +60,34 @@ class Question:
 
 def answers_of(workspace: Workspace) -> list[Answer]:
     """Every pair's latest answer, in the order the pairs were first judged; a line cut by a crash is left out."""
+    found: dict[tuple[int, int], Answer] = {}
+    told = [*_of_file(workspace), *_of_state(workspace)]
+    for _, answer in sorted(told, key=lambda pair: pair[0]):  # stable: equal times keep the order of the file
+        found[answer.row_a, answer.row_b] = answer
+    return list(found.values())
+
+
+def _of_file(workspace: Workspace) -> Iterator[tuple[float, Answer]]:
     try:
         lines = (workspace.path / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []
-    found: dict[tuple[int, int], Answer] = {}
+        return
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
             record = json.loads(line)
             a, b = sorted((int(record["row_a"]), int(record["row_b"])))
-            found[a, b] = Answer(a, b, record["same"])
-    return list(found.values())
+            yield float(record.get("when", 0.0)), Answer(a, b, record["same"])
+
+
+def _of_state(workspace: Workspace) -> Iterator[tuple[float, Answer]]:
+    """Decisions of kind `pair` that nobody took back."""
+    before: int | None = None
+    with open_state(workspace.path, create=False) as state:
+        while page := state.decisions(kind="pair", limit=PAGE, before=before):
+            before = page[-1].id
+            for decision in page:
+                a, b = sorted(decision.rows)
+                yield decision.at, Answer(a, b, WORDS[decision.value])
 
 
 def keep_answer(workspace: Workspace, answer: Answer) -> None:
@@ -120,9 +141,14 @@ def _answer(workspace: Workspace, path: Path, line: int, record: dict[str, str])
     return Answer(workspace.check_row(a), workspace.check_row(b), WORDS[word])
 
 
-def questions(workspace: Workspace, config: Config) -> list[Question]:
-    """Pairs to judge, spread evenly over the similarities in doubt; those with an answer are left out."""
-    embeddings = workspace.embeddings(embed.space_name(config.embed.model))
+def questions(workspace: Workspace, config: Config, *, embeddings: Embeddings | None = None) -> list[Question]:
+    """Pairs to judge, spread evenly over the similarities in doubt; those with an answer are left out.
+
+    Args:
+        embeddings: of the configured model, where they are in memory already.
+    """
+    if embeddings is None:
+        embeddings = workspace.embeddings(embed.space_name(config.embed.model))
     rng = np.random.default_rng(config.seed)
     pool = np.sort(rng.permutation(len(embeddings))[:POOL])
     vectors = embeddings.vectors[pool]

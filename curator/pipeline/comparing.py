@@ -99,7 +99,8 @@ def _sides(workspace: Workspace, first: str, second: str, config: Config) -> tup
 
 def _filters(config: Config) -> tuple[Any, ...]:
     """What a selection leaves out before it looks at anything."""
-    return config.select.where, [wish for wish in config.select.strategies if wish.kind == "threshold"]
+    thresholds = [wish for wish in config.select.strategies if wish.kind == "threshold"]
+    return config.select.where, config.select.filter, thresholds
 
 
 def config_of(config: Config, stored: dict[str, Any]) -> Config:

@@ -47,6 +47,45 @@ def columns(workspace: Workspace) -> list[dict[str, str]]:
         return [{"name": c.name, "type": c.type, "origin": c.origin} for c in catalog.columns()]
 
 
+def selections(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every stored selection: how it was asked for and whether it beats chance."""
+    out = []
+    for name in workspace.names("selections"):
+        entry = workspace.entries(f"selections/{name}")[0]
+        asked = entry.meta["config"]
+        out.append({
+            "name": name, "n": entry.n, "method": asked["method"], "budget": entry.meta["budget"],
+            "verdict": entry.meta.get("verdict"), "is_better": entry.meta.get("is_better"),
+        })  # fmt: skip
+    return out
+
+
+def selection(workspace: Workspace, name: str, *, offset: int = 0, limit: int = 100) -> dict[str, Any]:
+    """A page of a stored selection, best pick first, with its evidence and how it was asked for.
+
+    Raises:
+        UnknownSelection: there is none of that name.
+    """
+    workspace.selection(name)
+    entry = workspace.entries(f"selections/{name}")[0]
+    table = workspace.table(f"selections/{name}")
+    picks = table.slice(offset, limit).to_pylist()
+    with Catalog(workspace) as catalog:
+        named = catalog.table(["row", "uri"], rows=np.asarray([pick["row"] for pick in picks], np.int64))
+    uris = dict(zip(named["row"].to_pylist(), named["uri"].to_pylist(), strict=True))
+    after = offset + len(picks)
+    return {
+        "name": name, "n": entry.n, "offset": offset, "next_offset": after if after < entry.n and picks else None,
+        "picks": [{**pick, "uri": uris[pick["row"]]} for pick in picks], "evidence": dict(entry.meta),
+    }  # fmt: skip
+
+
+def splits(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every split with its sizes, balance and certificate; each as `curator split --json` prints it."""
+    entries = ((name, workspace.entries(f"splits/{name}")[0]) for name in workspace.names("splits"))
+    return [{"name": name, "column": f"split_{name}", **entry.meta} for name, entry in entries]
+
+
 def selections_with(workspace: Workspace, row: int) -> list[dict[str, Any]]:
     """Selections that hold the row, with its rank and the reason it was picked."""
     chosen = ((name, workspace.selection(name)) for name in workspace.names("selections"))

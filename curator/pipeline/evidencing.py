@@ -20,6 +20,7 @@ from curator.data import BoolArray, Embeddings, FloatArray, IntArray, Neighbors,
 from curator.pipeline import requesting
 from curator.pipeline.calibrating import metric_of
 from curator.pipeline.derive import rows_table
+from curator.pipeline.filtering import passes
 from curator.workspace import Workspace
 
 LABELLED_SHARE = 0.9  # of the images must have a class, or the picks of an ordering may teach nothing by chance
@@ -210,10 +211,7 @@ def controls_of(scene: Scene, n_picks: int, preselected: IntArray, config: Confi
 
 def passing(workspace: Workspace, embeddings: Embeddings, config: Config) -> BoolArray:
     """(n,) whether an image passes the filter and the thresholds of the configured selection."""
-    out = np.ones(len(embeddings), np.bool_)
-    if config.select.where:
-        with Catalog(workspace) as catalog:
-            out = np.isin(embeddings.rows, catalog.rows_where(config.select.where))
+    out = passes(workspace, embeddings.rows, config.select)
     if any(wish.kind == "threshold" for wish in config.select.strategies):
         for strategy in requesting.limits(workspace, embeddings, config)["strategies"]:
             if strategy.kind == "threshold":

@@ -12,6 +12,7 @@ import numpy as np
 from curator.catalog import Catalog
 from curator.config import Config
 from curator.data import Embeddings, IntArray
+from curator.pipeline import filtering
 from curator.pipeline.comparing import config_of
 from curator.pipeline.derive import floats
 from curator.pipeline.evidencing import passing
@@ -96,8 +97,8 @@ def _against(facts: Facts, catalog: Catalog, table: pa.Table, name: str, config:
     if at in pool.preselected:
         _with(facts, "labelled", f"It is labelled already ({own.select.preselected}), so it was not offered again.")
     _duplicate(facts, catalog, record, ranks)
-    if own.select.where and row not in catalog.rows_where(own.select.where):
-        _with(facts, "filtered", f"It does not pass the filter {own.select.where!r}.")
+    if not filtering.passes(workspace, np.asarray([row]), own.select)[0]:
+        _with(facts, "filtered", f"It does not pass the filter {filtering.in_words(own.select)!r}.")
     elif not passing(workspace, embeddings, own)[at]:
         _with(facts, "filtered", "It does not pass the thresholds of select.strategies.")
     _quality(facts, table, own)

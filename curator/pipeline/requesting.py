@@ -19,6 +19,7 @@ from curator.config import Config
 from curator.config import Strategy as Wish
 from curator.data import Embeddings, FloatArray, IntArray
 from curator.errors import BadConfig, BadSelection, DamagedWorkspace, StageMissing, UnknownColumn
+from curator.pipeline import filtering
 from curator.pipeline.calibrating import threshold_of
 from curator.pipeline.derive import floats, rows_table
 from curator.selection import targets, uncertainty
@@ -60,7 +61,7 @@ def stamp(workspace: Workspace, config: Config) -> list[Any]:
     named += [wish.column for wish in asked.strategies]
     named += [asked.quotas] if isinstance(asked.quotas, str) else []
     named += [wish.target for wish in asked.strategies if isinstance(wish.target, str)]
-    reads_columns = bool(asked.where or asked.per_group or asked.scores or asked.strategies)
+    reads_columns = bool(asked.where or asked.filter or asked.per_group or asked.scores or asked.strategies)
     others = [f"columns/{name}" for name in workspace.names("columns") if name in ("issues", "map")]
     others += [f"splits/{name}" for name in workspace.names("splits")]
     is_copies = asked.threshold is None and config.neardups.space == "copies"
@@ -68,6 +69,7 @@ def stamp(workspace: Workspace, config: Config) -> list[Any]:
         [_stamp_of(workspace, name) for name in named if name],
         [entry.fingerprint for key in others for entry in workspace.entries(key)] if reads_columns else [],
         *([_own_stamp(workspace, config)] if is_copies else []),
+        *filtering.stamp(workspace, asked),
     ]
 
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from curator import selection
-from curator.catalog import Catalog
 from curator.config import Config, Quality, Select
 from curator.data import BoolArray, Embeddings, IntArray, Neighbors, Progress
 from curator.errors import BadConfig, BadSelection, StageMissing
-from curator.pipeline import requesting
+from curator.pipeline import filtering, requesting
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
 from curator.pipeline.evidencing import evidence_of
 from curator.snapshot import Entry, fingerprint
@@ -59,7 +58,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         raise BadSelection(
             f"nothing may be picked: of {len(embeddings)} readable images {pool.n_near_duplicates} are duplicates, "
             f"{pool.n_low_quality} of low quality, {pool.n_filtered_out} outside the filter, {len(pool.preselected)} "
-            "labelled already; loosen select.where, select.low_quality or select.near_duplicates"
+            "labelled already; loosen select.where, select.filter, select.low_quality or select.near_duplicates"
         )
     budget = selection.parse_budget(asked.budget, len(embeddings))
     request = selection.Request(
@@ -99,7 +98,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     _write(writer, asked.name, embeddings.rows[picked], outcome.picks, reasons, meta)
     return {
         "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
-        "n_trimmed": len(trimmed), "method": asked.method, **({"where": asked.where} if asked.where else {}),
+        "n_trimmed": len(trimmed), "method": asked.method, **_known("where", filtering.in_words(asked)),
         "covered": _rounded(outcome.covered), **_known(bound, _rounded(outcome.optimality)),
         "verdict": told["verdict"], "unmet": list(outcome.unmet), "notes": notes,
     }  # fmt: skip
@@ -119,7 +118,7 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-def _known(name: str, value: float | None) -> dict[str, float]:
+def _known(name: str, value: Any) -> Counts:
     """The value under its name, or nothing where it is not known."""
     return {} if value is None else {name: value}
 
@@ -182,10 +181,7 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
         )
     is_copy = np.zeros(len(rows), bool) if asked.near_duplicates else duplicate != "kept"
     is_low = np.zeros(len(rows), bool) if asked.low_quality else low_quality(table, config.quality)
-    is_outside = np.zeros(len(rows), bool)
-    if asked.where:
-        with Catalog(workspace) as catalog:
-            is_outside = ~np.isin(rows, catalog.rows_where(asked.where))
+    is_outside = ~filtering.passes(workspace, rows, asked)
     preselected = _preselected(workspace, embeddings, config)
     is_given = np.zeros(len(rows), bool)
     is_given[preselected] = True

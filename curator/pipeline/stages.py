@@ -122,7 +122,7 @@ def _map_inputs(workspace: Workspace, config: Config) -> list[Any]:
 def _names_columns(config: Config) -> bool:
     """Whether the selection may depend on any column, the map's too."""
     asked = config.select
-    named = (asked.where, asked.per_group, asked.scores, asked.strategies)
+    named = (asked.where, asked.filter, asked.per_group, asked.scores, asked.strategies)
     return any(named) or (asked.preselected or "").startswith("column:")
 
 

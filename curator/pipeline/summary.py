@@ -21,10 +21,11 @@ import yaml
 from curator import embed, images
 from curator import report as page
 from curator.catalog import Catalog
-from curator.config import Config, ReportRates
+from curator.config import Config, ReportRates, Select
 from curator.data import FloatArray, IntArray, Progress
 from curator.pipeline import judgements
 from curator.pipeline.derive import floats
+from curator.pipeline.filtering import in_words
 from curator.pipeline.selecting import LIMITS, fails
 from curator.report import numbers
 from curator.version import __version__
@@ -367,7 +368,7 @@ def _selection(workspace: Workspace, table: pa.Table, config: Config) -> numbers
         budget=str(asked["budget"]),
         picks=tuple(picks),
         seed=int(meta["seed"]),
-        where=asked["where"],
+        where=in_words(Select.model_validate(asked)),
         quotas=tuple(numbers.Quota(**quota) for quota in meta["quotas"]),
         quota_column=asked["per_group"],
         trimmed=trimmed,

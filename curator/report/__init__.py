@@ -45,7 +45,7 @@ from curator.report.numbers import (
     Trimmed,
     Unreadable,
 )
-from curator.report.page import render, rows_shown, write
+from curator.report.page import policy, render, rows_shown, write
 from curator.report.proof import Band, Compared, Coverage, Evidence, LearningCurves, Spread
 from curator.report.savings import Rates, Saving, Savings, savings
 
@@ -90,6 +90,7 @@ __all__ = [
     "Timing",
     "Trimmed",
     "Unreadable",
+    "policy",
     "render",
     "rows_shown",
     "savings",

@@ -94,17 +94,21 @@ def _medoids_only(report: Report) -> Map | None:
     )
 
 
-def _document(report: Report, parts: list[Section], pictures: Pictures) -> Html:
-    style, script = _asset(_STYLE), _asset(_SCRIPT)
-    seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
+def policy() -> str:
+    """What the page may do, for a meta element or a header: its own style, script and pictures, and no request."""
+    seal = base64.b64encode(hashlib.sha256(_asset(_SCRIPT).encode()).digest()).decode()
+    return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{seal}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _document(report: Report, parts: list[Section], pictures: Pictures) -> Html:
+    style, script = _asset(_STYLE), _asset(_SCRIPT)
     head = h(
         "head",
         h("meta", charset="utf-8"),
-        raw(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        raw(f'<meta http-equiv="Content-Security-Policy" content="{policy()}">'),
         h("meta", name="viewport", content="width=device-width, initial-scale=1"),
         h("meta", name="color-scheme", content="light dark"),
         h("meta", name="generator", content=f"Curator {report.curator_version}"),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from curator.data import Sample
 from curator.errors import CannotWrite, UnreadableImage
-from curator.sources.stores import LOCAL, Place, Remote, fault_of, is_text, place_of
+from curator.sources.confined import OutsideError, check_local
+from curator.sources.stores import LOCAL, REFUSED, Place, Remote, fault_of, is_text, place_of
 
 KEEP_S = 24 * 3600.0
 """A copied video that nobody asked for in this time is deleted when the next one is copied."""
@@ -76,6 +77,11 @@ def local_path(sample: Sample) -> str:
 
 def local_copy(place: Place, *, size_bytes: int, modified: float) -> str:
     """`local_path` for a place."""
+    if place.store is LOCAL or place.store is REFUSED:
+        try:
+            check_local(place.path)  # the path is opened by another library
+        except OutsideError as error:
+            raise UnreadableImage(*fault_of(error)) from error
     if place.store is LOCAL and is_text(place.path):
         return place.path
     version = hashlib.sha256(f"{place.file}\n{size_bytes}\n{modified}".encode()).hexdigest()[:32]

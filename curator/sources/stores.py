@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
 
 from curator.errors import MissingPackage, UnreadableSource
+from curator.sources.confined import OutsideError, check_local, check_remote
 
 scandir = os.scandir
 
@@ -113,6 +114,7 @@ class Local:
 
     def entries(self, folder: str) -> list[Entry]:
         """One call per folder, none per file."""
+        check_local(folder)
         with scandir(folder) as found:
             return [Entry(item.name, item.path, _is_folder(item), item.is_symlink()) for item in found]
 
@@ -122,6 +124,7 @@ class Local:
 
     def look(self, path: str) -> Entry:
         """One stat; links are followed."""
+        check_local(path)
         try:
             found = os.stat(path)  # noqa: PTH116 - a Path per file would double the cost of a scan
         except ValueError as error:  # a NUL or a lone surrogate: no such file can exist
@@ -133,6 +136,7 @@ class Local:
 
     def folder_key(self, path: str) -> Hashable:
         """Device and inode."""
+        check_local(path)
         found = Path(path).stat()
         return found.st_dev, found.st_ino
 
@@ -158,6 +162,49 @@ class Local:
 
 
 LOCAL = Local()
+
+
+class Refused:
+    """A remote place that this process was told not to read: every verb says so."""
+
+    def entries(self, folder: str) -> list[Entry]:
+        """Never."""
+        raise _refusal()
+
+    def measured(self, entry: Entry) -> Entry:
+        """Never."""
+        raise _refusal()
+
+    def look(self, path: str) -> Entry:
+        """Never."""
+        raise _refusal()
+
+    def folder_key(self, path: str) -> Hashable:
+        """Never."""
+        raise _refusal()
+
+    def resolved(self, folder: str) -> str:
+        """The URL as it is."""
+        return folder
+
+    def name(self, path: str) -> str:
+        """The URL."""
+        return path
+
+    def read(self, path: str, start: int, size: int | None) -> bytes:
+        """Never."""
+        raise _refusal()
+
+    def open(self, path: str) -> BinaryIO:
+        """Never."""
+        raise _refusal()
+
+
+REFUSED = Refused()
+
+
+def _refusal() -> OutsideError:
+    return OutsideError(errno.EACCES, "a remote place, which may not be read here")
 
 
 class Remote:
@@ -332,6 +379,8 @@ def place_of(file: str) -> Place:
 def fault_of(error: OSError) -> tuple[str, str]:
     """Reason class and the store's own words for a failed verb."""
     words = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    if isinstance(error, OutsideError):
+        return "outside", words
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "missing", words
     if isinstance(error, PermissionError):
@@ -350,6 +399,10 @@ def _absolute(text: str) -> str:
 
 
 def _remote(url: str) -> Place:
+    try:
+        check_remote(url)
+    except OutsideError:  # before any code of the store runs
+        return Place(REFUSED, url)
     import fsspec.core
 
     try:

@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service.routes import decisions, duplicates, health, images, rows, search, session, tokens, workspaces
+from service.routes import (
+    decisions,
+    duplicates,
+    health,
+    images,
+    jobs,
+    results,
+    rows,
+    search,
+    session,
+    tokens,
+    uploads,
+    workspaces,
+)  # fmt: skip
 from service.schemas import ErrorBody
 
 if TYPE_CHECKING:
     from service.context import Service
 
-ROOMS = (health, session, tokens, workspaces, search, rows, images, duplicates, decisions)
+ROOMS = (
+    health, session, tokens, workspaces, search, rows, images, duplicates, decisions, jobs, uploads, results,
+)  # fmt: skip
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
 
@@ -50,4 +65,8 @@ def operation_id(route: APIRoute) -> str:
 @contextmanager
 def background(service: Service) -> Iterator[None]:
     """What runs beside the requests while the application lives."""
-    yield
+    service.runner.start()
+    try:
+        yield
+    finally:
+        service.runner.stop()
