@@ -35,8 +35,10 @@ DECIMALS = 6
 SLACK = np.float32(1e-4)  # by which a float32 cosine may be off, rounding and summing included
 FEW_LEFT_OUT = 64  # positions left out by asking for so many more; beyond, by a mask
 CENTRED_EXACT = 200_000  # vectors up to which centred similarity is compared with all
-CENTRED_WIDER = 8  # candidates of an index for each centred hit: lengths differ once the mean is gone
+CENTRED_WIDER = 64  # candidates of an index for each of the first centred hits: lengths differ once the mean is gone
+CENTRED_LEAST = 8  # and for each of many
 KEPT_BYTES = 256_000_000  # of masks and gathered vectors of recent filters
+RECENT = 4  # filters without a name, the latest that are kept
 SUBSET_BYTES = 64_000_000  # of one filter's vectors, gathered to be compared again
 
 
@@ -107,6 +109,7 @@ class Space:
         self.model = model
         self.structure_bytes = structure_bytes  # of the index without the vectors, as it is stored
         self._subsets: OrderedDict[Filter, Subset] = OrderedDict()
+        self._recent: list[Subset] = []
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -168,7 +171,7 @@ class Space:
     def size_bytes(self) -> int:
         """Memory of vectors, index and what recent filters left."""
         with self._lock:
-            kept = sum(subset.nbytes for subset in self._subsets.values())
+            kept = sum(subset.nbytes for subset in [*self._subsets.values(), *self._recent])
         return int(self.vectors.nbytes + self.rows.nbytes + self.structure_bytes + kept)
 
     def renewed(self) -> Space:
@@ -193,12 +196,26 @@ class Space:
                 if found is not None:
                     self._subsets.move_to_end(key)
                     return found
-        made = Subset(self.index.allow(self.mask_of_rows(mask)))
-        if key is not None:
-            with self._lock:
-                self._subsets[key] = made
-                while len(self._subsets) > 1 and sum(s.nbytes for s in self._subsets.values()) > KEPT_BYTES:
-                    self._subsets.popitem(last=False)
+        allowed = self.mask_of_rows(mask)
+        if key is None:
+            return self._unnamed(allowed)
+        made = Subset(self.index.allow(allowed))
+        with self._lock:
+            self._subsets[key] = made
+            while len(self._subsets) > 1 and sum(s.nbytes for s in self._subsets.values()) > KEPT_BYTES:
+                self._subsets.popitem(last=False)
+        return made
+
+    def _unnamed(self, allowed: BoolArray) -> Subset:
+        """Of tags, collections and SQL, which change under a snapshot: kept by what they let through."""
+        with self._lock:
+            recent = list(self._recent)
+        for subset in recent:
+            if np.array_equal(subset.allowed.mask, allowed):
+                return subset
+        made = Subset(self.index.allow(allowed))
+        with self._lock:
+            self._recent = [made, *self._recent[: RECENT - 1]]
         return made
 
     def centred(self, vectors: FloatArray) -> FloatArray:
@@ -281,7 +298,7 @@ class Space:
 
     def _rung(self, scorer: Scorer, subset: Subset | None, depth: int, given: IntArray) -> Block:
         """The `depth` best that the index finds besides what was given already."""
-        wider = CENTRED_WIDER if scorer.mean is not None else 1
+        wider = 1 if scorer.mean is None else max(CENTRED_WIDER * RUNGS[0] // depth, CENTRED_LEAST)
         within = None if subset is None else subset.allowed
         at, _ = self.index.search(scorer.directions, wider * (depth + len(given)), within=within)
         return self._in_order(scorer, at.ravel(), given, depth)
