@@ -15,13 +15,14 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 import yaml
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from curator import config
 from curator.cli.common import flags
 from curator.config import Config, Select
 from curator.embed.models import NAMES
 from curator.errors import BadConfig
+from curator.filters import parse_filter
 from curator.sources import is_table
 from curator.sources.confined import Confinement
 from curator.workspace import Workspace
@@ -34,20 +35,8 @@ _ENCODED = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
 _SELECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-def _printable(text: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise ValueError("holds a control character")
-    return text
-
-
-def _no_file(text: str) -> str:
-    if "/" in text or "\\" in text or text.startswith("~") or text.lower().endswith(FILE_SUFFIXES):
-        raise ValueError("looks like a file; expected the name of a column, selection or group")
-    return _printable(text)
-
-
-Text = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_printable)]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_file)]
+Text = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\~][^\x00-\x1f\x7f/\\]*$")]
 Setting = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 
@@ -83,7 +72,7 @@ def check(stored: Mapping[str, Any], changes: Sequence[str], *, metadata: str | 
         metadata: a table that was found under the ingest roots.
 
     Raises:
-        BadConfig: a wrong value.
+        BadConfig, BadFilter: a wrong value.
         Forbidden: SQL, a file, a URL, a model that is not built in, or limits above the defaults.
     """
     base = {key: value for key, value in stored.items() if not key.startswith("_")}
@@ -106,6 +95,8 @@ def check(stored: Mapping[str, Any], changes: Sequence[str], *, metadata: str | 
 def _check_select(asked: Select, before: Select) -> None:
     if asked.where not in (None, before.where):
         raise Forbidden("select.where is SQL, which is not taken over HTTP", "use `filter`")
+    if asked.filter is not None:
+        parse_filter(asked.filter, place="filter")
     if asked.preselected != before.preselected:
         _check_rows(asked.preselected, "select.preselected")
     if asked.quotas != before.quotas:
@@ -135,10 +126,8 @@ def _check_like(named: Any, key: str) -> None:
 
 
 def _check_column(name: str, key: str) -> None:
-    try:
-        _no_file(name)
-    except ValueError as error:
-        raise Forbidden(f"{key} {name[:100]!r} {error}", "GET columns lists what can be named") from error
+    if "/" in name or "\\" in name or name.startswith("~") or name.lower().endswith(FILE_SUFFIXES):
+        raise Forbidden(f"{key} {name[:100]!r} looks like a file", "the name of a column; GET columns lists them")
 
 
 # -- places --------------------------------------------------------------------------------------------------------

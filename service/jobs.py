@@ -61,7 +61,7 @@ class Runner:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._running: dict[str, threading.Thread] = {}
-        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Tell the truth about jobs of dead servers, then begin."""
@@ -70,13 +70,16 @@ class Runner:
                 "job %s (%s of %s) was interrupted by the end of its server", job.id, job.kind, job.workspace
             )
         sweep(self.registry.path(name) / "uploads" for name in self.registry.names())
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Interrupt what runs and wait for it to be said."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         for thread in list(self._running.values()):
             thread.join()
 
@@ -143,7 +146,7 @@ class _Run:
 
     def run(self) -> Job:
         """Run until done, or until a workspace that is locked from outside was waited for long enough."""
-        until = time.monotonic() + self.runner.locked_wait_s
+        until: float | None = None
         while True:
             try:
                 line = self._command()
@@ -155,6 +158,7 @@ class _Run:
                 line.arguments, {PROGRESS: "json", **line.confined.to_environment()}, self.heard, tick=self._tick
             )
             body = processes.result_of(self.heard)
+            until = until or time.monotonic() + self.runner.locked_wait_s
             if not _is_locked(body) or ended.was_stopped or time.monotonic() > until:
                 return self._conclude(ended, body)
             if not self._wait_for_lock(body["error"]["message"]):

@@ -22,7 +22,10 @@ from service.problems import NotFound
 from service.schemas import NAME, Asked
 from service.settings import Settings
 
-Options = dict[Name, Setting]
+Key = Annotated[str, Field(max_length=100, pattern=r"^[a-z_]+(\.[a-z0-9_]+)?$")]
+_CLOSED: Any = {"additionalProperties": False}  # a pattern of keys says nothing of the other keys
+Options = Annotated[dict[Key, Setting], Field(max_length=100, json_schema_extra=_CLOSED)]
+Quotas = Annotated[dict[Text, int | float], Field(max_length=1_000, json_schema_extra=_CLOSED)]
 SelectionName = Annotated[str, Field(pattern=NAME, examples=["selection"])]
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="id of an upload")]
 Budget = Annotated[int | str, Field(description="a number, or a share such as 5%", examples=["5%", 200])]
@@ -40,7 +43,7 @@ since they write many files at a place of the server's."""
 class Params(Asked):
     """Settings of any section, as `--set` takes them; `configs/default.yaml` lists every key."""
 
-    settings: Options = Field({}, max_length=100, description="section.key to value, as `--set` takes them")
+    settings: Options = Field({}, description="section.key to value, as `--set` takes them")
 
 
 class Reading(Params):
@@ -104,7 +107,7 @@ class SelectParams(Params):
     name: SelectionName | None = None
     filter: dict[str, Any] | None = Field(None, description="only images that pass; as in a search")
     per_group: Name | None = None
-    quotas: Name | dict[Text, int | float] | None = Field(
+    quotas: Name | Quotas | None = Field(
         None, description="equal, proportional, like:SELECTION, counts or shares by group"
     )
     preselected: Name | None = Field(None, description="labelled, column:NAME or selection:NAME")

@@ -385,7 +385,7 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(place: Workspace, name
 def test_a_name_without_answers_is_refused_before_anything_is_learnt(place: Workspace) -> None:
     code, _, err = command(place, "--name", "mine")
     assert code == 2
-    assert "--name 'mine' names a result of answers; add --ask or --answers FILE" in err
+    assert "--name 'mine' names a result of answers; add --ask, --kept or --answers FILE" in err
     assert not place.entries("calibration/colour")
 
 

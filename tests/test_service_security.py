@@ -249,8 +249,8 @@ def test_an_error_nobody_foresaw_tells_the_client_nothing(
     def broken(self: object) -> list[str]:
         raise ZeroDivisionError("the secret of /root/x")
 
-    monkeypatch.setattr("service.registry.Registry.names", broken)
     with client(root) as open_server, caplog.at_level(logging.ERROR):
+        monkeypatch.setattr("service.registry.Registry.names", broken)
         answer = open_server.get("/v1/workspaces", headers={"X-Request-Id": "find-me"})
     assert answer.status_code == 500
     assert "secret" not in answer.text
