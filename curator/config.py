@@ -303,6 +303,13 @@ class Quality(Section):
     max_underexposed: float = Field(0.9, gt=0, le=1, description="share of black pixels")
 
 
+class Tiles(Section):
+    """Crops of every image for `curator tiles`: for what is small in the frame."""
+
+    grid: int = Field(3, ge=2, le=8, description="so many crops across and down, overlapping")
+    share: float = Field(0.5, gt=0.1, lt=1, description="side of a crop as a share of the picture's side")
+
+
 class Split(Section):
     """Leak-free parts for training and testing."""
 
@@ -369,6 +376,7 @@ class Config(Section):
     map: Map = Map()
     select: Select = Select()
     issues: Issues = Issues()
+    tiles: Tiles = Tiles()
     split: Split = Split()
     report: ReportRates = ReportRates()
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 PART_ROWS = 65_536
 MANIFEST = "workspace.json"
 KEPT_FOR_READERS_S = 3600.0  # files of older snapshots stay this long, for readers that still hold one
-FOLDERS = ("samples", "columns", "vectors", "index", "selections", "splits", "thumbs")
+FOLDERS = ("samples", "columns", "vectors", "index", "selections", "splits", "thumbs", "objects")
 KEPT_FOLDERS = ("uploads", "exports", "snapshots")  # what people brought or took; no stage ever cleans them
 
 
@@ -158,6 +158,10 @@ class Workspace:
             block = vectors[start : start + 8192]
             block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
         return Embeddings(np.concatenate([r[m] for r, m in zip(rows, kept, strict=True)]), vectors, name)
+
+    def present_rows(self) -> IntArray:
+        """Rows whose file is there, increasing."""
+        return np.setdiff1d(np.arange(self.n_rows, dtype=np.int64), self._gone(), assume_unique=True)
 
     def _gone(self) -> IntArray:
         """Rows whose file is not there any more, or that were replaced or are not sampled now."""

@@ -42,9 +42,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, help="folder to keep the workspace in; a temporary one without it")
     asked = parser.parse_args()
     faiss.omp_set_num_threads(1)
-    print(
-        f"{processor()}; {asked.n:,} x {asked.dim} synthetic vectors, {asked.queries} queries, k {K}, one thread, CPU ms"
-    )
+    print(f"{processor()}; {asked.n:,} x {asked.dim} synthetic vectors, {asked.queries} queries, k {K}, CPU ms")
     with tempfile.TemporaryDirectory() as folder:
         where = asked.workspace or Path(folder) / "w"
         place = synthetic_workspace(where, asked.n, asked.dim, kind="ivf")

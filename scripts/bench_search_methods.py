@@ -19,6 +19,7 @@ import numpy as np
 from curator import pipeline
 from curator.config import load
 from curator.searching import Example, Request, Served, open_served
+from curator.workspace import open_workspace
 
 K = 10
 DRAWS = 3
@@ -33,7 +34,7 @@ def main() -> None:
         settings = load(None, [f"embed.model={asked.model}", "sources.labels_from_folders=true"])
         for stage in ("ingest", "embed"):
             pipeline.run_one(stage, Path(name) / "w", settings, sources=[str(asked.folder)])
-        served = open_served(pipeline.open_workspace(Path(name) / "w"))
+        served = open_served(open_workspace(Path(name) / "w"))
         labels = np.asarray(served.column("label").to_pylist(), object)
         n = len(served.space())
         print(f"{n} images, {len(set(labels))} classes, {asked.model}; precision@{K} with 95 % interval")

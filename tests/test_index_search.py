@@ -170,6 +170,37 @@ def test_a_filtered_search_gives_k_wherever_k_are_allowed(
         np.testing.assert_array_equal(positions[:, : truth.shape[1]], np.sort(allowed)[truth])
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_filter_that_goes_together_with_the_content_costs_no_recall(
+    rng: np.random.Generator, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curator.index import ann
+
+    monkeypatch.setattr(ann, "FEW", 0)
+    vectors = clumps(rng, 20_000, 32, n_clumps=400)
+    index = build(vectors, IndexSpec(kind="ivf"))
+    assert index.kind == "ivf"
+    assert index.table is not None
+    some = rng.permutation(len(index.table.centres))[: int(share * len(index.table.centres))]
+    allowed = index.allow(np.isin(index.table.of, some))  # whole lists, the nearest of most queries not among them
+    queries = vectors[rng.permutation(20_000)[:200]]
+    similarity = index.search(queries, 10, within=allowed)[1]
+    truth = brute_force(queries, vectors[allowed.positions], 10)[1]
+    assert measure_recall(similarity, truth) >= 0.95, index.recall
+    np.testing.assert_array_equal(similarity, index.search(queries, 10, within=allowed.mask)[1])
+
+
+def test_a_graph_is_not_searched_under_a_filter(rng: np.random.Generator) -> None:
+    vectors = clumps(rng, 1_000, 32)
+    index = build(vectors, IndexSpec(kind="hnsw", min_recall=0.5))
+    assert index.kind == "hnsw"
+    allowed = index.allow(np.arange(0, 1_000, 3))
+    assert not index.is_approximate(allowed)
+    assert index.is_approximate(None)
+    found = index.search(vectors[:20], 10, within=allowed)[1]
+    np.testing.assert_allclose(found, brute_force(vectors[:20], vectors[::3], 10)[1], atol=1e-6)
+
+
 def test_an_index_comes_back_from_bytes_as_it_was(searcher: SearchIndex, vectors: FloatArray) -> None:
     again = SearchIndex.from_bytes(searcher.to_bytes(), vectors)
     assert (again.kind, again.recall, again.width, again.notes, again.n, again.dim) == (

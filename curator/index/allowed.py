@@ -17,6 +17,7 @@ import numpy as np
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import UsageError
 
+DOUBT = 2.5  # standard deviations of the codes' error that decide whether there are enough candidates
 SEEN = 1.5  # allowed vectors looked at, times those of a search without a filter
 
 
@@ -109,8 +110,11 @@ def probe(
     n_seen: float,
     *,
     faiss: ModuleType,
-) -> IntArray:
-    """Candidates of one query, (n_candidates,), -1 where fewer; lists are visited until `n_seen` allowed were met."""
+) -> tuple[IntArray, FloatArray]:
+    """Candidates of one query, at most so many, best first, and the similarity that their codes say.
+
+    Lists are visited nearest first until `n_seen` allowed vectors were met.
+    """
     assert allowed.per_list is not None
     holding = np.flatnonzero(allowed.per_list)
     is_few = 4 * len(holding) < len(table.centres)
@@ -126,4 +130,21 @@ def probe(
         1, point(np.ascontiguousarray(query[None])), n_candidates, point(keys), point(distances), point(similarity),
         point(found), False, asked, None,
     )  # fmt: skip
-    return np.asarray(found[0], np.int64)
+    is_real = found[0] >= 0
+    return found[0][is_real], similarity[0][is_real]
+
+
+def is_enough(exact: FloatArray, said: FloatArray, k: int) -> bool:
+    """Whether the k best of some candidates are likely the k best of all that was seen.
+
+    Codes err, and by how much is read off the candidates. What is no candidate has a code that says at most what the
+    last one's does; to belong to the k best it would have to err by more than `DOUBT` standard deviations. Where
+    nothing near is allowed, all that may be found is about equally far, and many more candidates are needed.
+
+    Args:
+        exact: (c,) true similarities; said: (c,) those of the codes, descending.
+    """
+    if len(exact) <= k:
+        return False
+    kth = np.partition(exact, len(exact) - k)[len(exact) - k]
+    return bool(kth >= said[-1] + DOUBT * np.std(exact - said))

@@ -16,7 +16,7 @@ import numpy as np
 
 from curator.data import BoolArray, FloatArray, IntArray, Progress, no_progress
 from curator.errors import BadEmbeddings, UsageError, require
-from curator.index.allowed import SEEN, Allowed, ListTable, allow, list_table, mask_of, probe
+from curator.index.allowed import SEEN, Allowed, ListTable, allow, is_enough, list_table, mask_of, probe
 from curator.index.best import in_order
 from curator.index.exact import ALMOST, check_same_space, check_unit, exact_search, measure_recall
 from curator.index.graph import without_self
@@ -30,6 +30,7 @@ FIRST_EF = 64  # candidates (hnsw) kept on the walk at first
 CANDIDATES = 12  # per wanted neighbour: what RaBitQ's one bit per number needs for 0.99
 CANDIDATES_MORE = 4  # per neighbour beyond the first 16: of many, few lie so near the last that the codes mistake them
 LEAST_CANDIDATES = 120  # so that the first few are found as well when only one is asked for
+MORE = 4  # times as many candidates where a filter's were too few
 FEW = 20_000  # allowed vectors up to which exact search among them beats a filtered index
 FEW_QUERIES = 64  # up to so many, several threads only hurt: they wait for each other longer than they work
 
@@ -166,12 +167,22 @@ class SearchIndex:
                 at = self.structure.search(queries, n_candidates, params=asked)[1]
             else:
                 seen = SEEN * width * self.table.mean_size
-                each = [
-                    probe(self.structure, self.table, query, n_candidates, allowed, seen, faiss=faiss)
-                    for query in queries
-                ]
-                at = np.stack(each) if each else np.empty((0, n_candidates), np.int64)
+                found = [self._allowed(query, k, allowed, n_candidates, seen, faiss=faiss) for query in queries]
+                return _stacked(found, k)
         return _rerank(queries, self.vectors, at, k)
+
+    def _allowed(
+        self, query: FloatArray, k: int, allowed: Allowed, n_candidates: int, n_seen: float, *, faiss: ModuleType
+    ) -> tuple[IntArray, FloatArray]:
+        """The k best allowed of one query, from as many candidates as it takes to be sure enough."""
+        assert self.table is not None
+        while True:
+            at, said = probe(self.structure, self.table, query, n_candidates, allowed, n_seen, faiss=faiss)
+            exact = self.vectors[at] @ query
+            if len(at) < n_candidates or is_enough(exact, said, k):
+                order = np.lexsort((at, -exact))[:k]
+                return at[order], exact[order]
+            n_candidates *= MORE
 
 
 def build(vectors: FloatArray, spec: IndexSpec | None = None, *, progress: Progress = no_progress) -> SearchIndex:
@@ -313,6 +324,15 @@ def _rerank(queries: FloatArray, vectors: FloatArray, at: IntArray, k: int) -> t
         found, score = _best_first(at[rows], near)
         positions[rows, :kept] = found[:, :kept]
         similarity[rows, :kept] = np.maximum(score[:, :kept], -1.0)
+    return positions, similarity
+
+
+def _stacked(found: list[tuple[IntArray, FloatArray]], k: int) -> tuple[IntArray, FloatArray]:
+    """Answers of single queries side by side, (m, k), -1 and -1 where fewer."""
+    positions = np.full((len(found), k), -1, np.int64)
+    similarity = np.full((len(found), k), -1.0, np.float32)
+    for row, (at, near) in enumerate(found):
+        positions[row, : len(at)], similarity[row, : len(at)] = at, np.maximum(near, -1.0)
     return positions, similarity
 
 

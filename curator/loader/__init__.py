@@ -16,9 +16,9 @@ from curator import embed
 from curator.data import FloatArray, IntArray, Progress, Sample, no_progress
 from curator.loader.pool import Answer, Pool
 from curator.loader.values import Chunk, Embedding, Plan, Record, TagArray
-from curator.loader.work import Item, Part, Reader, Setup, run_model, side_needed_px
+from curator.loader.work import Item, Part, Reader, Setup, pictures, run_model, side_needed_px
 
-__all__ = ["CHUNK", "Chunk", "Plan", "Record", "read"]
+__all__ = ["CHUNK", "Chunk", "Plan", "Record", "pictures", "read"]
 
 CHUNK = 64  # images; never depends on the number of workers, since a vector's last bits depend on its batch
 FEW = 32  # images, without a heavy model: a worker takes longer to start than they take to read

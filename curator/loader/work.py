@@ -57,6 +57,14 @@ class _Seen:
     n_bytes: int | None
 
 
+def pictures(
+    items: Sequence[Item], plan: Plan, geometries: Sequence[images.Geometry]
+) -> Iterator[tuple[int, tuple[ImageArray, int, int] | UnreadableImage]]:
+    """Each row's pixels and full width and height, in order, one in memory at a time; for who cuts them up."""
+    for row, seen in _look(items, plan, side_needed_px(plan, geometries)):
+        yield row, seen if isinstance(seen, UnreadableImage) else (seen.pixels, seen.width, seen.height)
+
+
 def side_needed_px(plan: Plan, geometries: Sequence[images.Geometry]) -> int:
     """Short side that a picture must keep for its models, thumbnail and measures; 0 in exact mode: all of it."""
     if plan.mode == "exact":

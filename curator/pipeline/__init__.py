@@ -8,6 +8,7 @@ derive     vectors -> graph, near-duplicates, clusters, map
 selecting  who may be picked, what was picked and why
 summary    everything -> the report's numbers
 stages     the table of stages, and the one way to run one
+tiling     crops of every image as objects, embedded
 verifying  recomputes what the workspace promises
 describing what the doors say of a workspace and of one image
 """

@@ -25,7 +25,7 @@ logger = logging.getLogger("curator")
 SECTIONS = {
     "ingest": ("sources", "decode"), "embed": ("decode", "embed"), "index": ("embed", "index"),
     "neardups": ("neardups",), "issues": ("issues",), "cluster": ("cluster",), "map": ("map",),
-    "select": ("select", "quality"), "report": ("report",),
+    "select": ("select", "quality"), "report": ("report",), "tiles": ("embed", "tiles"),
 }  # fmt: skip
 """Sections of the configuration that a stage puts into effect, and so into the workspace."""
 
