@@ -30,6 +30,7 @@ from service.problems import BadRequest, Forbidden, NotFound
 from service.settings import Settings
 
 MAX_PROCESSES = 64  # workers and threads that a request may ask for
+MAX_DEPTH = 64  # of a setting's lists and mappings
 FILE_SUFFIXES = (".npy", ".parquet", ".csv")  # what the library takes for a file of scores
 _ENCODED = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
 _SELECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -53,14 +54,24 @@ def overrides(given: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str
     """Flags of the command line and settings as the `section.key=value` that both doors parse.
 
     Raises:
-        BadConfig: an unknown setting.
+        BadConfig: an unknown setting, or values nested too deeply.
     """
     known = config.known_keys()
-    for key in settings:
+    for key, value in settings.items():
         if key not in known:
             raise BadConfig(f"unknown setting {key[:100]!r}; expected section.key as configs/default.yaml lists them")
+        _check_depth(value, key)
+    for name, value in given.items():
+        _check_depth(value, name)
     plain = {name: as_yaml(value) if isinstance(value, list | dict) else value for name, value in given.items()}
     return [*flags(plain), *(f"{key}={as_yaml(value)}" for key, value in settings.items())]
+
+
+def _check_depth(value: Any, key: str, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise BadConfig(f"{key} is nested more than {MAX_DEPTH} deep; expected values as configs/default.yaml has them")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(inner, key, depth + 1)
 
 
 def check(stored: Mapping[str, Any], changes: Sequence[str], *, metadata: str | None = None) -> None:

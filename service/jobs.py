@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from curator.cli.common import PROGRESS
-from curator.errors import CuratorError
+from curator.errors import CuratorError, UnknownName
 from curator.state import Job, State
 from curator.state.jobs import JobState
 from curator.workspace import open_workspace
@@ -69,10 +69,21 @@ class Runner:
             logger.warning(
                 "job %s (%s of %s) was interrupted by the end of its server", job.id, job.kind, job.workspace
             )
-        sweep(self.registry.path(name) / "uploads" for name in self.registry.names())
+        self._sweep()
         self._stop.clear()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._thread.start()
+
+    def _sweep(self) -> None:
+        """Remove halves of uploads, and exported files of jobs that were forgotten."""
+        for name in self.registry.names():
+            folder = self.registry.path(name)
+            sweep([folder / "uploads"])
+            for file in (folder / "exports").glob("*"):
+                try:
+                    self.state.jobs.get(file.name.partition(".")[0])
+                except UnknownName:
+                    file.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Interrupt what runs and wait for it to be said."""

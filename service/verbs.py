@@ -18,7 +18,7 @@ from curator.sources.confined import Confinement
 from curator.workspace import Workspace
 from service import allowed
 from service.allowed import Name, Setting, Text
-from service.problems import NotFound
+from service.problems import NotFound, TooLarge
 from service.schemas import NAME, Asked
 from service.settings import Settings
 
@@ -31,6 +31,7 @@ UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="id of an
 Budget = Annotated[int | str, Field(description="a number, or a share such as 5%", examples=["5%", 200])]
 Cosine = Annotated[float, Field(gt=0, le=1)]
 MAX_SOURCES = 100
+MAX_ARGUMENT_BYTES = 100_000
 
 FILES = {"paths": ".txt", "csv": ".csv", "parquet": ".parquet", "coco-images": ".json"}
 """Formats that are handed over as one file, and its suffix; copies, links and frames stay with the command line,
@@ -214,6 +215,7 @@ def command(kind: str, params: Asked, place: Place, job_id: str) -> Command:
 
     Raises:
         BadConfig, Forbidden, NotFound, BadRequest: it names what it may not, or what is not there.
+        TooLarge: a value is too long for a command line.
     """
     verb = VERBS[kind]
     options = _options(verb, params, place) if isinstance(params, Params) else []
@@ -225,7 +227,11 @@ def command(kind: str, params: Asked, place: Place, job_id: str) -> Command:
         options.append(f"--workspace={place.workspace.path}")
     own = verb.arguments(params, place) if verb.arguments else []
     confined = allowed.confinement(place.workspace, place.settings, uploads_of(place.workspace))
-    return Command((kind, "--json", *options, *own), confined, makes)
+    line = (kind, "--json", *options, *own)
+    longest = max(len(argument.encode()) for argument in line)
+    if longest > MAX_ARGUMENT_BYTES:  # the system takes 128 KiB in one argument
+        raise TooLarge(f"one value has {longest} bytes; at most {MAX_ARGUMENT_BYTES} are taken", "ask for less")
+    return Command(line, confined, makes)
 
 
 def _options(verb: Verb, params: Params, place: Place) -> list[str]:

@@ -32,7 +32,7 @@ def select(place: Path, **asked: Any) -> pipeline.StageResult:
 
 
 def picked(place: Path) -> list[int]:
-    return open_workspace(place).selection("selection").rows.tolist()
+    return [int(row) for row in open_workspace(place).selection("selection").rows]
 
 
 def test_a_filter_picks_what_the_same_condition_in_sql_picks(place: Path) -> None:

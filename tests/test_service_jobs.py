@@ -142,6 +142,7 @@ def test_leaks_into_another_workspace(client: TestClient) -> None:
 
 # -- what may be asked --------------------------------------------------------------------------------------------
 
+DEEP = json.loads("[" * 100 + "]" * 100)
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, str]]] = [
     ("select", {"settings": {"select.where": "1=1"}}, (403, "Forbidden")),
     ("select", {"per_group": "label", "quotas": "like:where:1=1"}, (403, "Forbidden")),
@@ -159,6 +160,9 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, str]]] = [
      (403, "Forbidden")),
     ("select", {"filter": {"sql": "1=1"}}, (400, "BadFilter")),
     ("select", {"settings": {"select.nonsense": 1}}, (400, "BadConfig")),
+    ("select", {"settings": {"select.strategies": DEEP}},
+     (400, "BadConfig")),
+    ("select", {"filter": {"column": "uri", "in": ["x" * 900] * 200}}, (413, "TooLarge")),
     ("select", {"budget": "lots"}, (400, "BadConfig")),
     ("select", {"preselected": "/etc/passwd"}, (422, "BadRequest")),
     ("select", {"name": "../escape"}, (422, "BadRequest")),
@@ -400,6 +404,19 @@ def test_events_tell_every_state_and_end_with_the_last(client: TestClient) -> No
     assert client.get(f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": str(ids[-1])}).status_code == 204
     later = client.get(f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": str(ids[-1] - 1)})
     assert [id for id, _, _ in events_of(later.text)] == [ids[-1]]
+
+
+def test_files_of_forgotten_jobs_are_removed_at_the_start(tmp_path: Path) -> None:
+    root = copied(tmp_path, "street")
+    folder = root / "street" / "exports"
+    folder.mkdir()
+    with open_state(root) as state:
+        known = state.jobs.add("street", "export", {"selection": "selection"}, who="x")
+        state.jobs.cancel(known.id)
+    for name in (f"{known.id}.csv", f"{'0' * 16}.csv"):
+        (folder / name).write_text("x")
+    with TestClient(create_app(Settings(root)), base_url="http://127.0.0.1"):
+        assert [path.name for path in folder.iterdir()] == [f"{known.id}.csv"]
 
 
 # -- how a run ends -------------------------------------------------------------------------------------------------

@@ -67,7 +67,10 @@ EXAMPLES: Any = {
 
 @router.post(
     "/v1/workspaces/{ws}/jobs", status_code=202, response_model=schemas.JobBody,
-    responses={**UNKNOWN, **BUSY, **BROKEN, 200: {"model": schemas.JobBody, "description": "It ended within `wait`"}},
+    responses={
+        **UNKNOWN, **BUSY, **BROKEN, 200: {"model": schemas.JobBody, "description": "It ended within `wait`"},
+        413: {"model": ErrorBody, "description": "A value is too long"},
+    },
 )  # fmt: skip
 async def start_job(
     request: Request, principal: Reader, ws: str, body: Annotated[NewJob, Body(openapi_examples=EXAMPLES)],
