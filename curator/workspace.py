@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 PART_ROWS = 65_536
 MANIFEST = "workspace.json"
+HOLDER = ".lock.json"  # who holds the write lock, for others to read
 KEPT_FOR_READERS_S = 3600.0  # files of older snapshots stay this long, for readers that still hold one
 FOLDERS = ("samples", "columns", "vectors", "index", "selections", "splits", "thumbs", "objects")
 KEPT_FOLDERS = ("uploads", "exports", "snapshots")  # what people brought or took; no stage ever cleans them
@@ -255,6 +256,10 @@ class Workspace:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
+    def seems_written(self) -> bool:
+        """Whether a writer says that it is at work; costs no lock, and one that was killed still seems so."""
+        return (self.path / HOLDER).exists()
+
     @contextmanager
     def writing(self, what: str) -> Iterator[Writer]:
         """Hold the write lock and hand out a `Writer` over the newest snapshot.
@@ -266,7 +271,7 @@ class Workspace:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path / ".lock", blocking=False)
-        holder = self.path / ".lock.json"
+        holder = self.path / HOLDER
         try:
             with told(self.path):
                 lock.acquire()
@@ -423,7 +428,7 @@ def create_workspace(path: Path | str) -> Workspace:
         raise NotAWorkspace(f"{folder} is a file; a workspace is a folder: choose another path for -w")
     # a run killed before its first publish leaves only the names below
     if folder.is_dir() and any(
-        item.name not in (".lock", ".lock.json", *FOLDERS, *KEPT_FOLDERS) and not item.name.endswith(".tmp")
+        item.name not in (".lock", HOLDER, *FOLDERS, *KEPT_FOLDERS) and not item.name.endswith(".tmp")
         for item in folder.iterdir()
     ):
         raise NotAWorkspace(f"{folder} is not empty and holds no {MANIFEST}; choose an empty or new folder for -w")

@@ -39,7 +39,7 @@ POLL_S = 0.5  # between looks at the queue that other processes also fill
 BEAT_S = 0.5  # between two writes of progress
 SWEEP_S = 10.0  # between looks for jobs of dead servers
 LOCKED_WAIT_S = 120.0  # how long a job waits for a command that writes the workspace from outside
-LOCKED_RETRY_S = 2.0
+LOCKED_RETRY_S = 10.0  # sooner where the other one says that it is done
 _FOLDERS = re.compile(r"(?<![\w./~-])/(?:[^\s/:'\"<>|]+/)+")
 
 
@@ -156,13 +156,17 @@ class _Run:
         self._is_cancelled = False
 
     def run(self) -> Job:
+        """Run it to its end, whatever that is."""
+        try:
+            return self._attempts()
+        except (CuratorError, problems.Problem) as error:
+            return self._finish("failed", error=_told(error, self.runner.registry.root))
+
+    def _attempts(self) -> Job:
         """Run until done, or until a workspace that is locked from outside was waited for long enough."""
         until: float | None = None
         while True:
-            try:
-                line = self._command()
-            except (CuratorError, problems.Problem) as error:
-                return self._finish("failed", error=_told(error, self.runner.registry.root))
+            line = self._command()
             self.heard = Heard()
             self._told = (-1, 0.0)
             ended = processes.run(
@@ -200,8 +204,10 @@ class _Run:
         """Wait a little for whoever writes the workspace; False when told to stop."""
         stage = "waiting: " + _redacted(message, self._roots()).partition("; ")[0]
         self.jobs.beat(self.job.id, progress=_progress(stage, 0, None))
-        until = time.monotonic() + LOCKED_RETRY_S
-        while time.monotonic() < until:
+        place = open_workspace(self.runner.registry.path(self.job.workspace))
+        began = time.monotonic()
+        until = began + min(LOCKED_RETRY_S, self.runner.locked_wait_s)
+        while (place.seems_written() or time.monotonic() < began + BEAT_S) and time.monotonic() < until:
             time.sleep(processes.TICK_S)
             if self._tick():
                 return False
@@ -235,7 +241,7 @@ class _Run:
                 logger.error("job %s is %s, which cannot be written down: %s", self.job.id, state, refusal)
                 if self.runner.is_stopping:
                     raise
-                time.sleep(LOCKED_RETRY_S)
+                time.sleep(BEAT_S)
 
     def _log(self) -> str:
         return _redacted(self.heard.log_tail(), self._roots())

@@ -517,6 +517,22 @@ def test_a_workspace_written_from_outside_is_waited_for_and_then_told_of(runner:
     assert ended.progress["stage"].startswith("waiting: street is being written by")
 
 
+def test_a_job_goes_on_as_soon_as_the_other_writer_is_done(runner: Runner) -> None:
+    runner.locked_wait_s = 60.0
+    job = runner.state.jobs.add("street", "report", {}, who="x")
+    claimed = runner.state.jobs.claim(runner.server)
+    assert claimed is not None
+    with open_workspace(runner.registry.root / "street").writing("a test"):
+        worker = threading.Thread(target=runner._work, args=(claimed,))
+        worker.start()
+        until = time.monotonic() + 60
+        while not (runner.state.jobs.get(job.id).progress or {}).get("stage", "").startswith("waiting: "):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    worker.join(60)
+    assert runner.state.jobs.get(job.id).state == "done"
+
+
 def test_a_result_that_is_too_large_is_said(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(arguments: Any, environment: Any, heard: Heard, *, tick: Any, **_: Any) -> Ended:
         heard.is_too_large = True
