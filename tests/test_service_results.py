@@ -242,5 +242,5 @@ def test_roles(root: Path) -> None:
     for method, path, role in WRITES:
         bearer = {"authorization": f"Bearer {tokens[role]}"}
         body = {"name": "x"} if path == "snapshots" else {"answers": [{"row_a": 0, "row_b": 1, "answer": "same"}]}
-        sent = {} if method in ("GET", "DELETE") else {"json": body}
+        sent: dict[str, Any] = {} if method in ("GET", "DELETE") else {"json": body}
         assert code(client.request(method, f"{WS}/{path}", headers=bearer, **sent)) == (403, "Forbidden"), path
