@@ -14,7 +14,9 @@ from collections import Counter
 from pathlib import Path
 
 
-async def client(port: int, requests: list[bytes], first: int, until: float, ms: list[float], errors: Counter[str]) -> None:
+async def client(
+    port: int, requests: list[bytes], first: int, until: float, ms: list[float], errors: Counter[str]
+) -> None:
     """One connection, one request at a time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     at = first

@@ -29,8 +29,8 @@ from curator import index
 from curator.data import BoolArray, FloatArray
 from curator.searching import open_served
 from curator.workspace import open_workspace
-from scripts._parts import machine
-from scripts._workspaces import synthetic_workspace
+from _parts import processor
+from _workspaces import synthetic_workspace
 from tests.serving import serving
 
 SELECTIVITIES = (0.5, 0.01, 0.0001)
@@ -151,7 +151,7 @@ def main() -> None:
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     bodies = [{"positives": [{"vector": [round(float(x), 6) for x in query]}], "k": 10} for query in queries]
 
-    print(machine())
+    print(processor())
     print(f"{asked.n:,} x {asked.dim}, k = 10, index {searcher.kind}, measured recall {searcher.recall:.3f}, "
           f"{asked.workers} worker(s), {asked.seconds:g} s a line; server and clients share the cores\n")  # fmt: skip
     print(f"{'in this process, one at a time':<44} {'p50 ms':>8} {'p95':>8} {'p99':>8}")
@@ -167,7 +167,9 @@ def main() -> None:
         ask(server.port, path, bodies[:8] * asked.workers)
         print(f"\nfirst answer after {time.perf_counter() - started:.1f} s (vectors and index are loaded)")
         before = rss_mb(server.process.pid)
-        print(f"\n{'over HTTP':<24} {'clients':>8} {'p50 ms':>8} {'p95':>8} {'p99':>8} {'per s':>8} {'errors':>7}  recall@10")
+        print(
+            f"\n{'over HTTP':<24} {'clients':>8} {'p50 ms':>8} {'p95':>8} {'p99':>8} {'per s':>8} {'errors':>7}  recall@10"
+        )
         cases: dict[str, dict[str, Any] | None] = {"no filter": None, **filters(asked.n)}
         for label, filter_ in cases.items():
             sent = [{**body, **({"filter": filter_} if filter_ else {})} for body in bodies]

@@ -308,6 +308,7 @@ _ALL = (
     Verb("cluster", StageParams, "Groups of alike images"),
     Verb("map", StageParams, "The 2-D map"),
     Verb("select", SelectParams, "Pick the images to label", flags=_SELECT),
+    Verb("tiles", Params, "Crops of every image, embedded: for what is small in the frame"),
     Verb("report", Params, "The report's page and numbers"),
     Verb("calibrate", CalibrateParams, "Which similarity means the same image", section="calibrate",
          arguments=_calibrate),

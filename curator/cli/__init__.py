@@ -7,9 +7,11 @@ Exit code 0: done; 1: a fault in the data or the workspace; 2: the request itsel
     stages    run, and one command per stage
     calibrating  calibrate
     finding   search, have
+    mining    campaign, mine, triggers, tiles
     looking   show, info, columns
     judging   compare, why
     splitting split, leaks, issues
+    deciding  tags, collections, decisions, state, token
     leaving   export, verify, snapshot, models, doctor
     serving   serve
 """
@@ -20,7 +22,7 @@ from typing import Annotated
 
 import typer
 
-from curator.cli import calibrating, finding, judging, leaving, looking, serving, splitting, stages
+from curator.cli import calibrating, deciding, finding, judging, leaving, looking, mining, serving, splitting, stages
 
 app = typer.Typer(
     name="curator",
@@ -30,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (stages, calibrating, finding, looking, judging, splitting, leaving, serving):
+for room in (stages, calibrating, finding, mining, looking, judging, splitting, deciding, leaving, serving):
     app.add_typer(room.app)
 
 

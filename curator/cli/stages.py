@@ -32,6 +32,7 @@ from curator.cli.common import (
     print_json,
     told,
 )
+from curator.cli.mining import watch
 
 app = typer.Typer()
 
@@ -70,14 +71,22 @@ def run(
             fresh=fresh,
             progress=progress,
         )
+    found = watch(done.workspace.path)
     numbers = json.loads((done.workspace.path / "report" / "report.json").read_text(encoding="utf-8"))
     if as_json:
         print_json(
-            {"stages": [_stage_json(result) for result in done.stages], "report": str(done.report), **_gist(numbers)}
+            {
+                "stages": [_stage_json(result) for result in done.stages],
+                "report": str(done.report),
+                "triggers": found,
+                **_gist(numbers),
+            }
         )
         return
     for line in _summary(numbers, done.stages):
         typer.echo(line)
+    for past in found:
+        typer.echo(f"trigger {past['trigger']}: {len(past['rows'])} of {past['n_new']} new images")
     typer.echo(f"report: {done.report}")
 
 
@@ -274,6 +283,8 @@ def _one(
             fresh=fresh,
             progress=progress,
         )
+    if name == "embed":
+        watch(workspace)
     if as_json:
         print_json(_stage_json(result))
         return

@@ -193,13 +193,13 @@ def next_batch(served: Served, state: State, name: str, mode: int, k: int = 20) 
     seeds = _there(position(np.asarray(chosen["rows"], np.int64)))
     accepted = _there(position(np.asarray(rows_of["accept"], np.int64)))
     feedback = Feedback(np.concatenate([seeds, accepted]), _there(position(np.asarray(rows_of["discard"], np.int64))))
-    view = _view(served, campaign.space)
+    view = view_of(served, campaign.space)
     ranking = rank(view, feedback, campaign.how)
     seen = [row for reviews in said.values() for row in reviews]
     known = _there(position(np.asarray([*campaign.rows, *seen], np.int64)))
     may = _pool(served, campaign)[space.rows]
     may[known] = False
-    picked = next_best(ranking.scores, space.vectors, may, known, k, _apart(served, campaign))
+    picked = next_best(ranking.scores, space.vectors, may, known, k, apart_of(served, campaign))
     near = space.vectors[picked] @ space.vectors[feedback.positives].T  # (k, p)
     best = near.argmax(axis=1) if len(picked) else np.empty(0, np.int64)
     rows = space.rows[picked].tolist()
@@ -274,7 +274,7 @@ def view_has_tiles(workspace: Workspace, space: str) -> bool:
     return bool(workspace.entries(f"tiles/{space}.tiles"))
 
 
-def _view(served: Served, space: str) -> View:
+def view_of(served: Served, space: str) -> View:
     """Vectors, and tiles where they were made; made once for a snapshot."""
 
     def make() -> View:
@@ -309,7 +309,7 @@ def _default_pool(served: Served) -> str:
     return "unlabelled" if bool((_unlabelled(served) & served.columns.present()).any()) else "all"
 
 
-def _apart(served: Served, campaign: Campaign) -> Apart:
+def apart_of(served: Served, campaign: Campaign) -> Apart:
     """What keeps a batch apart: time within each video, and the threshold of near-duplicates."""
 
     def make() -> tuple[Any, Any]:
@@ -368,8 +368,10 @@ def _values(served: Served) -> dict[str, Sequence[Any]]:
     import pyarrow as pa
 
     out: dict[str, Sequence[Any]] = {}
-    left_out = {"row", "uri", "file", "offset", "digest", "phash", "file_digest", "x", "y", "representative", "modified",
-                "tag_ids", "message", "status"}  # fmt: skip
+    left_out = {
+        "row", "uri", "file", "offset", "digest", "phash", "file_digest", "x", "y", "representative", "modified",
+        "tag_ids", "message", "status",
+    }  # fmt: skip
     for name, column in list(served.columns.known().items())[:200]:
         if name in left_out or len(out) >= MAX_COLUMNS:
             continue

@@ -132,8 +132,8 @@ def _silhouette(vectors: FloatArray, labels: IntArray) -> float:
     outside[own] = np.inf
     outside[:, sizes == 0] = np.inf
     nearest = outside.min(axis=1)
-    score = np.where(sizes[labels] > 1, (nearest - inside) / np.maximum(np.maximum(nearest, inside), 1e-12), 0.0)
-    return float(np.nan_to_num(score).mean())
+    inside = np.where(sizes[labels] > 1, inside, nearest)  # a group of one counts 0
+    return float(((nearest - inside) / np.maximum(np.maximum(nearest, inside), 1e-12)).mean())
 
 
 def _mode(vectors: FloatArray, group: IntArray) -> Mode:

@@ -144,10 +144,9 @@ def _fused(view: View, feedback: Feedback, probe: Probe | None) -> Scores:
         tiles = standard(near(view, feedback.positives)) if near else 0.0
         out: Scores = standard(mean) + standard(largest) + tiles
         return out
+    apart = standard(largest - _nearest(view.vectors, feedback.negatives))
     if near:
-        apart = near(view, feedback.positives) - near(view, feedback.negatives)
-    else:
-        apart = largest - _nearest(view.vectors, feedback.negatives)
+        apart = (apart + standard(near(view, feedback.positives) - near(view, feedback.negatives))) / 2
     made: Scores = standard(probe.logit(view.vectors)) + NEAREST_WEIGHT * standard(apart) + MEAN_WEIGHT * standard(mean)
     return made
 

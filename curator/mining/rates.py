@@ -48,7 +48,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     share, z2 = hits / n, Z * Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))  # rounding may put it outside
 
 
 def shared_budget(budget: int, modes: Sequence[tuple[int, int, int]]) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from curator.data import FloatArray
 from curator.errors import BadEmbeddings, BadQuery
 from curator.filters import parse_filter
-from curator.mining.campaigns import _apart, _there, _view, find, subject_of
+from curator.mining.campaigns import _there, apart_of, find, subject_of, view_of
 from curator.mining.rates import precision
 from curator.mining.retrieving import next_best
 from curator.searching import Probe, Served, fit_probe
@@ -62,7 +62,7 @@ def add_trigger(
     rows = [*asked.mode(mode)["rows"], *(row for row, one in said.items() if one.value == "accept")]
     liked = _there(position(np.asarray(rows, np.int64)))
     disliked = _there(position(np.asarray([row for row, one in said.items() if one.value == "discard"], np.int64)))
-    vectors = _view(served, asked.space).vectors
+    vectors = view_of(served, asked.space).vectors
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(len(vectors), min(BACKGROUND, len(vectors)), replace=False))
     background = sample[~np.isin(sample, liked)]
@@ -143,7 +143,7 @@ def _taken(served: Served, state: State, name: str, body: dict[str, Any]) -> dic
     may = np.zeros(len(space.rows), np.bool_)
     may[new[found >= body["threshold"]]] = True
     campaign = find(state, body["campaign"])
-    picked = next_best(scores, space.vectors, may, np.empty(0, np.int64), body["quota"], _apart(served, campaign))
+    picked = next_best(scores, space.vectors, may, np.empty(0, np.int64), body["quota"], apart_of(served, campaign))
     drift = _psi(body["reference"], _shares(found, np.asarray(body["edges"])))
     return {
         "n_new": len(new), "n_over": int(may.sum()), "rows": space.rows[picked].tolist(), "drift": round(drift, 4),

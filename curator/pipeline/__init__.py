@@ -30,7 +30,7 @@ from curator.pipeline.verifying import Verification, verify
 from curator.snapshot import fingerprint
 from curator.workspace import Workspace, Writer, create_workspace, open_workspace
 
-__all__ = ["NAMES", "Run", "StageResult", "Verification", "run", "run_one", "states", "stored_config", "verify"]
+__all__ = ["NAMES", "Run", "StageResult", "Verification", "run", "run_one", "states", "stored_config", "tile", "verify"]
 
 NAMES = ("ingest", "embed", *STAGES)
 """Every stage in order."""
@@ -99,6 +99,19 @@ def run_one(
                 raise StageMissing(f"embed needs ingest, which has not run in {place.path}; run `curator ingest` first")
             return _embed(writer, settings, progress)
         return run_stage(writer, STAGES[name], settings, progress, fresh=fresh)
+
+
+def tile(workspace: Path | str, config: Config | None = None, *, progress: Progress = no_progress) -> StageResult:
+    """Embed the tiles of every image that has none yet, as `curator tiles`.
+
+    Raises:
+        StageMissing: nothing was ingested.
+    """
+    from curator.pipeline import tiling
+
+    place = open_workspace(workspace)
+    with place.writing("tiles") as writer:
+        return tiling.tile(writer, anchored(config or stored_config(place)), progress)
 
 
 def stored_config(workspace: Workspace) -> Config:

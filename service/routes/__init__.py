@@ -15,6 +15,7 @@ from service.routes import (
     health,
     images,
     jobs,
+    mining,
     results,
     rows,
     search,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from service.context import Service
 
 ROOMS = (
-    health, session, tokens, workspaces, search, rows, images, duplicates, decisions, jobs, uploads, results,
+    health, session, tokens, workspaces, search, rows, images, duplicates, decisions, mining, jobs, uploads,
+    results,
 )  # fmt: skip
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
