@@ -302,6 +302,7 @@ _ALL = (
          arguments=_reading),
     Verb("ingest", IngestParams, "Find images and frames, decode each once", flags=_READING, arguments=_reading),
     Verb("embed", EmbedParams, "Turn every image into a vector", flags=_MODEL),
+    Verb("tiles", Params, "A space of overlapping crops, for small objects"),
     Verb("index", StageParams, "Search index and neighbour graph"),
     Verb("neardups", NearDupsParams, "Near-duplicates, with the certificate", flags=_NEARDUPS),
     Verb("issues", Params, "Outliers and faulty pictures"),

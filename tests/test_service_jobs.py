@@ -134,6 +134,12 @@ def test_only_an_export_that_is_done_has_a_file(client: TestClient, root: Path) 
     assert code(client.get(f"/v1/jobs/{body['id']}/file")) == (410, "Gone")
 
 
+def test_tiles_are_made_by_a_job(client: TestClient, root: Path) -> None:
+    body = done(client, "tiles")
+    assert body["state"] == "done", body
+    assert open_workspace(root / "street").names("tiles") == [body["result"]["counts"]["space"]]
+
+
 def test_leaks_into_another_workspace(client: TestClient) -> None:
     body = done(client, "leaks", other="other")
     assert body["state"] == "done", body
