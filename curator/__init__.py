@@ -17,6 +17,7 @@ from curator.version import __version__
 
 if TYPE_CHECKING:
     from curator.catalog import Catalog as Catalog
+    from curator.client import Client as Client
     from curator.config import Config as Config
     from curator.config import load as load_config
     from curator.data import Embeddings as Embeddings
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Catalog": ("curator.catalog", "Catalog"),
+    "Client": ("curator.client", "Client"),
     "Config": ("curator.config", "Config"),
     "CuratorError": ("curator.errors", "CuratorError"),
     "Embeddings": ("curator.data", "Embeddings"),
@@ -52,6 +54,7 @@ _PUBLIC = {
 
 __all__ = [
     "Catalog",
+    "Client",
     "Config",
     "CuratorError",
     "Embeddings",

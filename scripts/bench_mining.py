@@ -118,8 +118,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         view, lines = footage(asked.data, Path(folder), not asked.no_tiles)
     print(f"{len(lines)} frames, {0 if view.tiles is None else len(view.tiles)} tiles, "
-          f"{time.process_time() - started:.0f} CPU s to read and embed; {asked.seeds} draws of {N_SEEDS} failing frames, "
-          f"{asked.batch} answers a round\n")  # fmt: skip
+          f"{time.process_time() - started:.0f} CPU s to read and embed; {asked.seeds} draws of {N_SEEDS} failing "
+          f"frames, {asked.batch} answers a round\n")  # fmt: skip
     sequence = np.asarray([line["sequence"] for line in lines])
     step = np.concatenate([np.arange((sequence == name).sum()) for name in dict.fromkeys(sequence.tolist())])
     ways = ["random", "plain nearest neighbours", "centred similarity", "max similarity", "random forest"]

@@ -25,12 +25,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from curator import index
-from curator.data import BoolArray, FloatArray
-from curator.searching import open_served
-from curator.workspace import open_workspace
 from _parts import processor
 from _workspaces import synthetic_workspace
+
+from curator import index
+from curator.data import BoolArray, FloatArray
+from curator.filters import parse_filter
+from curator.searching import open_served
+from curator.workspace import open_workspace
 from tests.serving import serving
 
 SELECTIVITIES = (0.5, 0.01, 0.0001)
@@ -77,8 +79,8 @@ def raw_faiss(searcher: index.SearchIndex, queries: FloatArray) -> list[float]:
 
 
 def filters(n: int) -> dict[str, dict[str, Any]]:
-    """A filter of about each selectivity over the synthetic column `score`, which is uniform on 0..1."""
-    return {f"{share:.2%}": {"column": "score", "lt": share} for share in SELECTIVITIES}
+    """A filter of about each selectivity over the synthetic column `share`, which is uniform on 0..1."""
+    return {f"{share:.2%}": {"column": "share", "lt": share} for share in SELECTIVITIES}
 
 
 def recall(found: list[list[int]], queries: FloatArray, vectors: FloatArray, allowed: BoolArray) -> float:
@@ -110,7 +112,7 @@ def rss_mb(pid: int) -> float:
 
 def load(port: int, n_clients: int, seconds: float, requests: Path) -> dict[str, Any]:
     out = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("_load.py")), str(port), str(n_clients), str(seconds), str(requests)],
+        [sys.executable, str(Path(__file__).with_name("_load.py")), *map(str, (port, n_clients, seconds, requests))],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(out.stdout)
@@ -176,7 +178,7 @@ def main() -> None:
             requests = Path(scratch) / "requests.jsonl"
             requests.write_text("\n".join(json.dumps({"path": path, "body": body}) for body in sent), encoding="utf-8")
             found = ask(server.port, path, sent[:100])
-            allowed = np.ones(asked.n, bool) if filter_ is None else np.asarray(served.mask_of(filter_))
+            allowed = np.ones(asked.n, bool) if filter_ is None else np.asarray(served.mask(parse_filter(filter_)))
             share = recall(found, queries[:100], vectors, allowed)
             for n_clients in asked.clients:
                 got = load(server.port, n_clients, asked.seconds, requests)

@@ -78,7 +78,7 @@ def test_the_module_table_lists_every_module() -> None:
 
 def test_the_public_names_are_the_declared_ones() -> None:
     assert sorted(curator.__all__) == sorted([
-        "Catalog", "Config", "CuratorError", "Embeddings", "Neighbors", "Sample", "Selection", "Workspace",
+        "Catalog", "Client", "Config", "CuratorError", "Embeddings", "Neighbors", "Sample", "Selection", "Workspace",
         "__version__", "export", "load_config", "open", "run", "run_one", "search", "verify",
     ])  # fmt: skip
     assert all(getattr(curator, name) is not None for name in curator.__all__)

@@ -17,7 +17,7 @@ ORDER = [
     "config", "disk", "snapshot", "workspace", "state", "snapshots", "filters", "catalog", "sources", "exchange",
     "embed", "loader", "report",
     "pipeline",
-    "searching", "mining", "handoff", "doctor", "cli",
+    "searching", "mining", "handoff", "doctor", "client", "cli",
 ]  # fmt: skip
 PURE = ORDER[: ORDER.index("config")]
 HEAVY = {"torch", "transformers", "faiss", "onnxruntime", "onnx", "umap", "hdbscan", "sklearn", "scipy", "numba", "av",

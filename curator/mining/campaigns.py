@@ -100,8 +100,6 @@ def create(
         Conflict: a campaign of that name is there.
     """
     name = checked(name, KIND)
-    if "/" in name:
-        raise BadQuery(f"campaign {name!r} holds a slash; leave it out")
     if how is not None and how not in HOWS:
         raise BadQuery(f"how is {how!r}; expected one of {', '.join(HOWS)}")
     if not 1 <= budget <= 1_000_000 or not 0 <= spacing_s <= 1e6 or (n_modes is not None and not 1 <= n_modes <= 50):
@@ -262,7 +260,12 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
         "gain": np.ones(n, np.float32), "reason": reasons,
     })  # fmt: skip
     stamp = fingerprint("campaign", name, rows, reasons)
-    entry = Entry(f"selections/{selection}-{stamp}.parquet", stamp, n=n, meta={"method": "campaign", "campaign": name})
+    entry = Entry(
+        f"selections/{selection}-{stamp}.parquet",
+        stamp,
+        n=n,
+        meta={"config": {"method": "campaign", "campaign": name}, "budget": n},
+    )
     with workspace.writing("campaign") as writer:
         writer.write_table(entry.file, table)
         writer.publish({f"selections/{selection}": [entry]})
