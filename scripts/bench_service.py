@@ -141,7 +141,7 @@ def main() -> None:
     folder = asked.folder / f"{asked.n}x{asked.dim}"
     if not (folder / "workspace.json").exists():
         started = time.perf_counter()
-        synthetic_workspace(folder, asked.n, asked.dim)
+        synthetic_workspace(folder, asked.n, asked.dim, kind="ivf")
         print(f"made the workspace in {time.perf_counter() - started:.0f} s")
     served = open_served(open_workspace(folder))
     space = served.space(None)
@@ -170,7 +170,8 @@ def main() -> None:
         print(f"\nfirst answer after {time.perf_counter() - started:.1f} s (vectors and index are loaded)")
         before = rss_mb(server.process.pid)
         print(
-            f"\n{'over HTTP':<24} {'clients':>8} {'p50 ms':>8} {'p95':>8} {'p99':>8} {'per s':>8} {'errors':>7}  recall@10"
+        print(f"\n{'over HTTP':<24} {'clients':>8} {'p50 ms':>8} {'p95':>8} {'p99':>8} {'per s':>8} {'errors':>7}"
+              "  recall@10")  # fmt: skip
         )
         cases: dict[str, dict[str, Any] | None] = {"no filter": None, **filters(asked.n)}
         for label, filter_ in cases.items():
