@@ -274,7 +274,7 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
 
 def view_has_tiles(workspace: Workspace, space: str) -> bool:
     """Whether tiles of a space were made."""
-    return bool(workspace.entries(f"tiles/{space}.tiles"))
+    return any(entry.n for entry in workspace.entries(f"tiles/{space}.tiles"))
 
 
 def view_of(served: Served, space: str) -> View:
@@ -286,7 +286,10 @@ def view_of(served: Served, space: str) -> View:
             return View(known.vectors)
         tiles = load_tiles(served.workspace, space)
         at = known.embeddings.positions_of(tiles.image_rows)
-        return View(known.vectors, tiles.vectors[at >= 0], at[at >= 0])
+        is_there = at >= 0
+        if is_there.all():
+            return View(known.vectors, tiles.vectors, at)
+        return View(known.vectors, tiles.vectors[is_there], at[is_there])
 
     found: View = served.columns.derived("mining view", space, make)
     return found

@@ -46,6 +46,14 @@ class View:
         """(d,) mean of the vectors."""
         return np.asarray(self.vectors.mean(axis=0, dtype=np.float64), np.float32)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes beside the pool's vectors and what is mapped from the disk."""
+        tiles = 0 if self.tiles is None or isinstance(self.tiles, np.memmap) else self.tiles.nbytes
+        seen = self.__dict__.get("seen", self.vectors)
+        return int(tiles + (0 if self.tile_of is None else self.tile_of.nbytes)
+                   + (0 if seen is self.vectors else seen.nbytes))  # fmt: skip
+
     @cached_property
     def seen(self) -> FloatArray:
         """(n, d) what the probe sees: of each number the largest over an image's tiles, or without tiles the vectors.
