@@ -190,7 +190,7 @@ def next_batch(served: Served, state: State, name: str, mode: int, k: int = 20) 
     own = said[mode]
     rows_of = {verdict: [row for row, one in own.items() if one.value == verdict] for verdict in VERDICTS}
     position = space.embeddings.positions_of
-    seeds = _there(position(np.asarray(_seeds(chosen, own), np.int64)))
+    seeds = _there(position(np.asarray(seeds_of(chosen, own), np.int64)))
     accepted = _there(position(np.asarray(rows_of["accept"], np.int64)))
     feedback = Feedback(np.concatenate([seeds, accepted]), _there(position(np.asarray(rows_of["discard"], np.int64))))
     view = view_of(served, campaign.space)
@@ -257,7 +257,7 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
     for mode in campaign.modes:
         said = state.reviews(subject_of(name, mode["id"]))
         accepted = [row for row, one in said.items() if one.value == "accept" and row not in rows]
-        for row, (seed, near) in zip(accepted, _nearest_seeds(embeddings, accepted, _seeds(mode, said)), strict=True):
+        for row, (seed, near) in zip(accepted, _nearest_seeds(embeddings, accepted, seeds_of(mode, said)), strict=True):
             like = "" if seed is None else f": similarity {near:.2f} to seed {seed}"
             reasons.append(f"accepted by {said[row].who} in campaign {name!r}, mode {mode['id']}{like}")
             gains.append(near)
@@ -282,7 +282,7 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
     return {"selection": selection, "count": n, "campaign": name}
 
 
-def _seeds(mode: Mapping[str, Any], said: Mapping[int, Decision]) -> list[int]:
+def seeds_of(mode: Mapping[str, Any], said: Mapping[int, Decision]) -> list[int]:
     """The failing rows of a mode without those discarded since; all of them where nothing would be left."""
     kept = [row for row in mode["rows"] if row not in said or said[row].value != "discard"]
     return kept or list(mode["rows"])
