@@ -45,7 +45,8 @@ def stability_limit(before: int, now: int, n_bins: int) -> float:
     Without a shift the index is about chi-squared with n_bins - 1 degrees of freedom times (1 / before + 1 / now)
     (Yurdakul and Naranjo, "Statistical properties of the population stability index", 2020), so a batch of 20
     passes 0.25 more often than not. The 99th percentile is taken (Wilson and Hilferty's approximation, 1931), and
-    never less than `SHIFTED`. Frames of one video are alike, which this does not know: it then alarms early.
+    never less than `SHIFTED`. Frames of one video are alike, which this does not know: it then alarms early. A batch
+    of 20 shows a shift of two standard deviations or more, one of 100 of about one.
     """
     free = n_bins - 1
     if free < 1 or min(before, now) < 1:
