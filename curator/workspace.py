@@ -137,8 +137,12 @@ class Workspace:
             raise UnknownSpace(f"no embedding space {name!r} in {self.path}; there are: {', '.join(spaces)}")
         return name
 
-    def embeddings(self, space: str | None = None, *, present_only: bool = True) -> Embeddings:
-        """Unit vectors of a space as float32, for rows whose file is still there unless told otherwise."""
+    def embeddings(self, space: str | None = None, *, present_only: bool = True, after: int = -1) -> Embeddings:
+        """Unit vectors of a space as float32, for rows whose file is still there unless told otherwise.
+
+        Args:
+            after: only rows above this one; parts without any are not read.
+        """
         name = self.space(space)
         entries = self.entries(f"vectors/{name}")
         dim = max(int(entry.meta["dim"]) for entry in entries)  # 0 in a part without a single vector
@@ -146,7 +150,7 @@ class Workspace:
         gone = self._gone() if present_only else np.empty(0, np.int64)
         with _damage(self.path):
             rows = [np.load(self.path / str(entry.meta["rows"])) for entry in entries]
-            kept = [~np.isin(part, gone) for part in rows]
+            kept = [~np.isin(part, gone) & (part > after) for part in rows]
             vectors = np.empty((int(sum(mask.sum() for mask in kept)), dim), np.float32)  # (n, d)
             at = 0
             for entry, mask in zip(entries, kept, strict=True):

@@ -7,6 +7,7 @@ so undo, restart and another machine give the same next batch.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from curator.data import BoolArray, IntArray
+from curator.config import NAME
+from curator.data import BoolArray, Embeddings, IntArray
 from curator.errors import BadQuery, DataError, UnknownName
 from curator.filters import parse_filter
 from curator.mining.modes import failure_modes, lifts
@@ -188,7 +190,7 @@ def next_batch(served: Served, state: State, name: str, mode: int, k: int = 20) 
     own = said[mode]
     rows_of = {verdict: [row for row, one in own.items() if one.value == verdict] for verdict in VERDICTS}
     position = space.embeddings.positions_of
-    seeds = _there(position(np.asarray(chosen["rows"], np.int64)))
+    seeds = _there(position(np.asarray(seeds_of(chosen, own), np.int64)))
     accepted = _there(position(np.asarray(rows_of["accept"], np.int64)))
     feedback = Feedback(np.concatenate([seeds, accepted]), _there(position(np.asarray(rows_of["discard"], np.int64))))
     view = view_of(served, campaign.space)
@@ -239,25 +241,33 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
     """Write the accepted images of every mode as a selection, mode by mode in the order they were accepted.
 
     Raises:
+        BadQuery: the selection's name cannot be one.
         DataError: nothing was accepted yet.
         WorkspaceLocked: another process is writing.
     """
     import pyarrow as pa
 
+    if not re.fullmatch(NAME, selection):
+        raise BadQuery(f"selection {selection[:70]!r}; expected letters, digits, '.', '_' and '-', a letter first")
     campaign = find(state, name)
     rows: list[int] = []
     reasons: list[str] = []
+    gains: list[float] = []
+    embeddings = workspace.embeddings(campaign.space)
     for mode in campaign.modes:
-        for row, said in state.reviews(subject_of(name, mode["id"])).items():
-            if said.value == "accept" and row not in rows:
-                rows.append(row)
-                reasons.append(f"accepted by {said.who} in campaign {name!r}, mode {mode['id']}")
+        said = state.reviews(subject_of(name, mode["id"]))
+        accepted = [row for row, one in said.items() if one.value == "accept" and row not in rows]
+        for row, (seed, near) in zip(accepted, _nearest_seeds(embeddings, accepted, seeds_of(mode, said)), strict=True):
+            like = "" if seed is None else f": similarity {near:.2f} to seed {seed}"
+            reasons.append(f"accepted by {said[row].who} in campaign {name!r}, mode {mode['id']}{like}")
+            gains.append(near)
+        rows += accepted
     if not rows:
         raise DataError(f"nothing was accepted in campaign {name!r} yet; review some images first")
     n = len(rows)
     table = pa.table({
         "rank": np.arange(1, n + 1, dtype=np.int64), "row": np.asarray(rows, np.int64),
-        "gain": np.ones(n, np.float32), "reason": reasons,
+        "gain": np.asarray(gains, np.float32), "reason": reasons,
     })  # fmt: skip
     stamp = fingerprint("campaign", name, rows, reasons)
     entry = Entry(
@@ -272,9 +282,27 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
     return {"selection": selection, "count": n, "campaign": name}
 
 
+def seeds_of(mode: Mapping[str, Any], said: Mapping[int, Decision]) -> list[int]:
+    """The failing rows of a mode without those discarded since; all of them where nothing would be left."""
+    kept = [row for row in mode["rows"] if row not in said or said[row].value != "discard"]
+    return kept or list(mode["rows"])
+
+
+def _nearest_seeds(embeddings: Embeddings, rows: list[int], seeds: list[int]) -> list[tuple[int | None, float]]:
+    """The seed most like each row and the cosine to it; none where a vector is gone."""
+    at = embeddings.positions_of(np.asarray(rows, np.int64))
+    to = embeddings.positions_of(np.asarray(seeds, np.int64))
+    known = np.asarray(seeds, np.int64)[to >= 0]
+    near = embeddings.vectors[at] @ embeddings.vectors[to[to >= 0]].T  # (r, s)
+    if not len(known):
+        return [(None, 0.0)] * len(rows)
+    best = near.argmax(axis=1) if len(rows) else np.empty(0, np.int64)
+    return [(int(known[best[i]]), float(near[i, best[i]])) if at[i] >= 0 else (None, 0.0) for i in range(len(rows))]
+
+
 def view_has_tiles(workspace: Workspace, space: str) -> bool:
     """Whether tiles of a space were made."""
-    return bool(workspace.entries(f"tiles/{space}.tiles"))
+    return any(entry.n for entry in workspace.entries(f"tiles/{space}.tiles"))
 
 
 def view_of(served: Served, space: str) -> View:
@@ -286,7 +314,10 @@ def view_of(served: Served, space: str) -> View:
             return View(known.vectors)
         tiles = load_tiles(served.workspace, space)
         at = known.embeddings.positions_of(tiles.image_rows)
-        return View(known.vectors, tiles.vectors[at >= 0], at[at >= 0])
+        is_there = at >= 0
+        if is_there.all():
+            return View(known.vectors, tiles.vectors, at)
+        return View(known.vectors, tiles.vectors[is_there], at[is_there])
 
     found: View = served.columns.derived("mining view", space, make)
     return found

@@ -3,13 +3,18 @@
 Pure: unit vectors in, one number per candidate out. Before there is feedback, the default adds three views of
 likeness, each in standard deviations of the pool: the mean cosine to the positives, the largest one, and the
 best pair of tiles. With feedback, a small logistic probe learns the difference, and the nearest accepted and
-discarded examples speak beside it. When there are answers enough, cross-validation on them chooses among all.
+discarded examples speak beside it; where there are tiles, all of these see the largest value over an image's
+tiles instead of the frame. When there are answers enough, cross-validation on them chooses among all.
+
+The order of answers never matters, and nothing is remembered between two calls: the same answers, the same ranking.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +25,80 @@ from curator.searching.combining import BACKGROUND, Probe, fit_probe
 How = Literal["fused", "mean", "centred", "max", "probe"]
 HOWS: tuple[How, ...] = ("fused", "mean", "centred", "max", "probe")
 DEFAULT: How = "fused"
-ENOUGH = 6  # accepted and discarded, each, before cross-validation may choose
+ENOUGH = 10  # accepted and discarded, each, before cross-validation may choose
 FOLDS = 5
-MARGIN = 0.02  # a rival must be better by so much average precision: few answers speak loudly
-MAX_COMPARED = 256  # positives or negatives that nearest examples are looked for among, the latest
-BLOCK = 65_536  # candidates at once
-NEAREST_WEIGHT, MEAN_WEIGHT = 0.7, 0.5  # beside the probe's 1, in standard deviations
+# A rival must be better by so much average precision and by so many standard errors over the folds: with few answers
+# the best of five is best by luck. Taking it at any margin cost 0.10 precision in the third round on driving frames.
+MARGIN, SURE = 0.05, 3.0
+MAX_COMPARED = 256  # positives, negatives or tiles of positives that nearest examples are looked for among
+BLOCK = 16_384  # candidates at once
+NEAREST_WEIGHT, MEAN_WEIGHT, TILE_WEIGHT = 0.7, 0.5, 0.7  # beside the probe's 1, in standard deviations
 Scores = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """What the pool looks like."""
 
     vectors: FloatArray  # (n, d) of length 1
-    tiles: FloatArray | None = None  # (m, d) of length 1
+    tiles: NDArray[Any] | None = None  # (m, d) float16 or float32 of length 1, perhaps a file mapped into memory
     tile_of: IntArray | None = None  # (m,) position of each tile's image, ascending
 
     def centred(self) -> FloatArray:
         """(d,) mean of the vectors."""
         return np.asarray(self.vectors.mean(axis=0, dtype=np.float64), np.float32)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes beside the pool's vectors and what is mapped from the disk."""
+        tiles = 0 if self.tiles is None or isinstance(self.tiles, np.memmap) else self.tiles.nbytes
+        seen = self.__dict__.get("seen", self.vectors)
+        return int(tiles + (0 if self.tile_of is None else self.tile_of.nbytes)
+                   + (0 if seen is self.vectors else seen.nbytes))  # fmt: skip
+
+    @cached_property
+    def seen(self) -> FloatArray:
+        """(n, d) what the probe sees: of each number the largest over an image's tiles, or without tiles the vectors.
+
+        Of length 1. A small thing moves the average of a frame little and the largest over its tiles much; after
+        Tolias, Sicre and Jegou, "Particular object retrieval with integral max-pooling of CNN activations", 2016.
+        """
+        if self.tiles is None or self.tile_of is None or not len(self.tile_of):
+            return self.vectors
+        out = self.vectors.copy()  # an image without tiles is seen as a whole
+        first = np.flatnonzero(np.diff(self.tile_of, prepend=-1))  # (i,) where each image's tiles start
+        for start in range(0, len(first), BLOCK // 8):
+            own = first[start : start + BLOCK // 8]
+            end = first[start + len(own)] if start + len(own) < len(first) else len(self.tile_of)
+            largest = np.maximum.reduceat(self.tiles[own[0] : end].astype(np.float32), own - own[0], axis=0)
+            out[self.tile_of[own]] = largest / np.maximum(np.linalg.norm(largest, axis=1, keepdims=True), 1e-9)
+        return out
+
+    @cached_property
+    def tile_mean(self) -> FloatArray:
+        """(d,) mean of the tiles."""
+        total = sum((part.sum(axis=0, dtype=np.float64) for _, part in self.tile_blocks()), np.zeros(1))
+        return np.asarray(total / max(0 if self.tiles is None else len(self.tiles), 1), np.float32)
+
+    def tile_blocks(self) -> Iterator[tuple[slice, FloatArray]]:
+        """Places and vectors of the tiles, float32, a block at a time."""
+        for start in range(0, 0 if self.tiles is None else len(self.tiles), BLOCK):
+            place = slice(start, start + BLOCK)
+            yield place, np.asarray(self.tiles[place], np.float32)  # type: ignore[index]
+
+    def part(self, positions: IntArray) -> View:
+        """The same of some positions, ascending; they are 0, 1, ... there."""
+        if self.tiles is None or self.tile_of is None:
+            return View(self.vectors[positions])
+        own = np.isin(self.tile_of, positions)
+        part = View(self.vectors[positions], self.tiles[own], np.searchsorted(positions, self.tile_of[own]))
+        part.__dict__["seen"] = self.seen[positions]
+        return part
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What was said: positions in the pool, oldest first."""
+    """What was said: positions in the pool."""
 
     positives: IntArray  # seeds and accepted, at least one
     negatives: IntArray  # discarded, may be none
@@ -66,36 +120,60 @@ def rank(view: View, feedback: Feedback, how: How | None = None, *, seed: int = 
 
     Args:
         how: one way; none: chosen by cross-validation once there are `ENOUGH` answers of each kind.
-        seed: of the background sample and the folds; the same feedback ranks the same.
+        seed: of the background sample; the same feedback ranks the same, in whatever order it was given.
     """
+    feedback = Feedback(np.unique(feedback.positives), np.unique(feedback.negatives))
+    background = _background(view, seed)
+    needs_probe = how in (None, "probe", "fused") and len(feedback.negatives) > 0
+    probe = _probe(view, feedback, background) if needs_probe else None
     measured: dict[str, float] = {}
     chosen: How = how or DEFAULT
     if how is None and min(len(feedback.positives), len(feedback.negatives)) >= ENOUGH:
-        measured = cross_validated(view, feedback, seed=seed)
-        best = max(HOWS, key=lambda way: (measured[way], way == DEFAULT))
-        chosen = best if measured[best] > measured[DEFAULT] + MARGIN else DEFAULT
-    probe = _probe(view, feedback, seed) if chosen in ("probe", "fused") and len(feedback.negatives) else None
+        folds = cross_validated(view, feedback, seed=seed, start=probe)
+        measured = {way: float(values.mean()) for way, values in folds.items()}
+        chosen = surely_best(folds)
+    probe = probe if chosen in ("probe", "fused") else None
     return Ranking(_scores(view, feedback, chosen, probe), chosen, bool(measured), measured, probe)
 
 
-def cross_validated(view: View, feedback: Feedback, *, seed: int) -> dict[str, float]:
-    """Average precision of each way on answers it has not seen, over `FOLDS` stratified folds."""
-    rng = np.random.default_rng(seed)
-    fold_of = {
-        True: rng.permutation(len(feedback.positives)) % FOLDS,
-        False: rng.permutation(len(feedback.negatives)) % FOLDS,
-    }
-    totals = dict.fromkeys(HOWS, 0.0)
-    for fold in range(FOLDS):
-        out = fold_of[True] == fold, fold_of[False] == fold
-        rest = Feedback(feedback.positives[~out[0]], feedback.negatives[~out[1]])
-        held = np.concatenate([feedback.positives[out[0]], feedback.negatives[out[1]]])
+def cross_validated(view: View, feedback: Feedback, *, seed: int, start: Probe | None = None) -> dict[str, Scores]:
+    """Average precision of each way on answers it has not seen, one for each of up to `FOLDS` folds.
+
+    A fold is a run of neighbouring positions, since frames side by side in one video tell little new of each
+    other. Scores are compared among the answers and a background sample alone, so the cost does not grow with
+    the pool; held-out answers are left out of the background that a probe learns from.
+
+    Args:
+        start: the probe of all answers, from which those of the folds start.
+    """
+    feedback = Feedback(np.unique(feedback.positives), np.unique(feedback.negatives))
+    kept = np.unique(np.concatenate([feedback.positives, feedback.negatives, _background(view, seed)]))
+    small = view.part(kept)
+    positives, negatives = (np.searchsorted(kept, at) for at in (feedback.positives, feedback.negatives))
+    n_folds = min(FOLDS, len(positives), len(negatives))
+    found: dict[str, Scores] = {way: np.zeros(n_folds) for way in HOWS}
+    for fold in range(n_folds):
+        out = [np.arange(len(at)) * n_folds // len(at) == fold for at in (positives, negatives)]
+        rest = Feedback(positives[~out[0]], negatives[~out[1]])
+        held = np.concatenate([positives[out[0]], negatives[out[1]]])
         truth = np.arange(len(held)) < out[0].sum()
-        probe = _probe(view, rest, seed)
-        for way in HOWS:
-            scores = _scores(view, rest, way, probe if way in ("probe", "fused") else None)
-            totals[way] += average_precision(scores[held], truth) / FOLDS
-    return {str(way): total for way, total in totals.items()}
+        others = np.setdiff1d(np.arange(len(kept)), np.concatenate([positives, negatives]))
+        probe = _probe(small, rest, others, start) if len(rest.positives) and len(rest.negatives) else None
+        for way in HOWS if len(rest.positives) else ():
+            scores = _scores(small, rest, way, probe if way in ("probe", "fused") else None)
+            found[way][fold] = average_precision(scores[held], truth)
+    return found
+
+
+def surely_best(folds: Mapping[str, Scores]) -> How:
+    """The way that is better than the default by `MARGIN` and by `SURE` standard errors, else the default."""
+    best, most = DEFAULT, MARGIN
+    for way in HOWS:
+        ahead = folds[way] - folds[DEFAULT]
+        error = float(ahead.std(ddof=1)) / len(ahead) ** 0.5 if len(ahead) > 1 else np.inf
+        if ahead.mean() > max(most, SURE * error):
+            best, most = way, float(ahead.mean())
+    return best
 
 
 def average_precision(scores: Scores, truth: NDArray[np.bool_]) -> float:
@@ -110,19 +188,23 @@ def tile_likeness(view: View, positives: IntArray) -> Scores:
 
     Small things fill a tile where they are lost in a frame. -1 for an image without tiles.
     """
-    assert view.tiles is not None
-    assert view.tile_of is not None
-    mean = view.tiles.mean(axis=0, dtype=np.float64).astype(np.float32)
-    asked = view.tiles[np.isin(view.tile_of, positives[-MAX_COMPARED:])] - mean
+    if view.tiles is None or view.tile_of is None:
+        return np.full(len(view.vectors), -1.0)
+    asked = view.tiles[_few(np.flatnonzero(np.isin(view.tile_of, positives)))].astype(np.float32) - view.tile_mean
     asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-9)
     best = np.full(len(view.vectors), -1.0)
-    for start in range(0, len(view.tiles), BLOCK):
-        part = view.tiles[start : start + BLOCK] - mean
-        near = (
-            (part @ asked.T).max(axis=1) / np.maximum(np.linalg.norm(part, axis=1), 1e-9) if len(asked) else part[:, 0]
-        )
-        np.maximum.at(best, view.tile_of[start : start + BLOCK], near)
+    for place, part in view.tile_blocks() if len(asked) else ():
+        apart = part - view.tile_mean
+        near = (apart @ asked.T).max(axis=1) / np.maximum(np.linalg.norm(apart, axis=1), 1e-9)
+        np.maximum.at(best, view.tile_of[place], near)
     return best
+
+
+def _few(examples: IntArray) -> IntArray:
+    """At most `MAX_COMPARED` of them, evenly spread: neighbours in a video say the same."""
+    if len(examples) <= MAX_COMPARED:
+        return examples
+    return examples[np.arange(MAX_COMPARED) * len(examples) // MAX_COMPARED]
 
 
 def _scores(view: View, feedback: Feedback, how: How, probe: Probe | None) -> Scores:
@@ -133,21 +215,25 @@ def _scores(view: View, feedback: Feedback, how: How, probe: Probe | None) -> Sc
     if how == "max":
         return _nearest(view.vectors, feedback.positives)
     if how == "probe":
-        return probe.logit(view.vectors) if probe is not None else _mean(view.vectors, feedback.positives)
+        return _logit(view.seen, probe) if probe is not None else _mean(view.vectors, feedback.positives)
     return _fused(view, feedback, probe)
 
 
 def _fused(view: View, feedback: Feedback, probe: Probe | None) -> Scores:
-    near = tile_likeness if view.tiles is not None else None
-    mean, largest = _mean(view.vectors, feedback.positives), _nearest(view.vectors, feedback.positives)
+    tiles = 0.0 if view.tiles is None else standard(tile_likeness(view, feedback.positives))
     if probe is None:
-        tiles = standard(near(view, feedback.positives)) if near else 0.0
+        mean, largest = _mean(view.vectors, feedback.positives), _nearest(view.vectors, feedback.positives)
         out: Scores = standard(mean) + standard(largest) + tiles
         return out
-    apart = standard(largest - _nearest(view.vectors, feedback.negatives))
-    if near:
-        apart = (apart + standard(near(view, feedback.positives) - near(view, feedback.negatives))) / 2
-    made: Scores = standard(probe.logit(view.vectors)) + NEAREST_WEIGHT * standard(apart) + MEAN_WEIGHT * standard(mean)
+    seen = view.seen
+    apart = _nearest(seen, feedback.positives) - _nearest(seen, feedback.negatives)
+    mean = _mean(seen, feedback.positives)
+    made: Scores = (
+        standard(_logit(seen, probe))
+        + NEAREST_WEIGHT * standard(apart)
+        + MEAN_WEIGHT * standard(mean)
+        + TILE_WEIGHT * tiles
+    )
     return made
 
 
@@ -173,19 +259,26 @@ def _centred(view: View, positives: IntArray) -> Scores:
 
 def _nearest(vectors: FloatArray, examples: IntArray) -> Scores:
     """(n,) largest cosine to an example."""
-    asked = vectors[examples[-MAX_COMPARED:]]
+    asked = vectors[_few(examples)]
     return np.concatenate([
         (vectors[start : start + BLOCK] @ asked.T).max(axis=1).astype(np.float64)
         for start in range(0, len(vectors), BLOCK)
     ])  # fmt: skip
 
 
-def _probe(view: View, feedback: Feedback, seed: int) -> Probe:
-    """Accepted against discarded and a background sample of the pool."""
+def _logit(vectors: FloatArray, probe: Probe) -> Scores:
+    """(n,) log odds in single precision: in double a large pool would be copied at twice its size."""
+    return np.asarray(vectors @ probe.weights, np.float64) + probe.bias
+
+
+def _background(view: View, seed: int) -> IntArray:
+    """Positions that stand for everything else, ascending."""
     n = len(view.vectors)
-    rng = np.random.default_rng(seed)
-    background = np.sort(rng.choice(n, min(BACKGROUND, n), replace=False))
-    background = background[~np.isin(background, feedback.positives)]
-    negatives = view.vectors[feedback.negatives]
-    others = view.vectors[background] if len(background) or len(negatives) else view.vectors
-    return fit_probe(view.vectors[feedback.positives], negatives, others)
+    return np.sort(np.random.default_rng(seed).choice(n, min(BACKGROUND, n), replace=False))
+
+
+def _probe(view: View, feedback: Feedback, background: IntArray, start: Probe | None = None) -> Probe:
+    """Accepted against discarded and a background sample of the pool."""
+    seen = view.seen
+    others = background[~np.isin(background, np.concatenate([feedback.positives, feedback.negatives]))]
+    return fit_probe(seen[feedback.positives], seen[feedback.negatives], seen[others], start=start)

@@ -1,29 +1,38 @@
-"""Triggers: a campaign's probe, saved, runs on every batch of new images; yield, precision and drift over time."""
+"""Triggers: a campaign's probe, saved, runs on every batch of new images; yield, precision and drift over time.
+
+A run reads the vectors of new images alone. Images that came but are not embedded yet wait for the next run, and so
+do all where a trigger cannot run: nothing is passed over.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from curator.data import FloatArray
-from curator.errors import BadEmbeddings, BadQuery
+from curator import embed
+from curator.catalog import Catalog
+from curator.data import Embeddings, FloatArray, IntArray
+from curator.errors import BadEmbeddings, BadQuery, Conflict, CuratorError
 from curator.filters import parse_filter
-from curator.mining.campaigns import _there, apart_of, find, subject_of, view_of
+from curator.mining.campaigns import _there, apart_of, find, seeds_of, subject_of, view_of
+from curator.mining.drift import counts_of, edges_of, stability, stability_limit
 from curator.mining.rates import precision
-from curator.mining.retrieving import next_best
+from curator.mining.retrieving import Apart, next_best
 from curator.searching import Probe, Served, fit_probe
 from curator.searching.combining import BACKGROUND
-from curator.state import Document, State
+from curator.state import Decision, Document, State
 from curator.state.names import checked
+from curator.workspace import Workspace
 
 KIND = "trigger"
 QUOTA = 20
-N_BINS = 10
 KEPT_RUNS = 500
-DRIFT = 0.25  # PSI above which scores are said to have drifted; the usual rule of thumb
+FOLDS = 5
+REACHED = 0.25  # share of positives unseen by the probe that a default threshold gives up
+ORDINARY = 0.9  # and the share of ordinary images that it keeps out
 
 
 def add_trigger(
@@ -43,7 +52,8 @@ def add_trigger(
     Args:
         filter: typed filter that a new image must pass too.
         quota: most images taken of one batch.
-        threshold: least probability; none: what three quarters of the positives reach.
+        threshold: least probability; none: what three quarters of the positives reach when the probe has not seen
+            them, and at least what nine of ten ordinary images stay below.
 
     Raises:
         BadQuery: quota or threshold out of range.
@@ -59,25 +69,25 @@ def add_trigger(
     space = served.space(asked.space)
     said = state.reviews(subject_of(campaign, mode))
     position = space.embeddings.positions_of
-    rows = [*asked.mode(mode)["rows"], *(row for row, one in said.items() if one.value == "accept")]
-    liked = _there(position(np.asarray(rows, np.int64)))
-    disliked = _there(position(np.asarray([row for row, one in said.items() if one.value == "discard"], np.int64)))
+    rows = {
+        "accept": [*seeds_of(asked.mode(mode), said), *(row for row, one in said.items() if one.value == "accept")],
+        "discard": [row for row, one in said.items() if one.value == "discard"],
+    }
+    liked, disliked = (_there(position(np.unique(np.asarray(given, np.int64)))) for given in rows.values())
     vectors = view_of(served, asked.space).vectors
-    rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(len(vectors), min(BACKGROUND, len(vectors)), replace=False))
-    background = sample[~np.isin(sample, liked)]
-    if not len(background) and not len(disliked):
-        background = sample
+    background, ordinary = _samples(len(vectors), np.concatenate([liked, disliked]))
     probe = fit_probe(vectors[liked], vectors[disliked], vectors[background])
-    pool = probe.probability(vectors[sample])
-    least = float(np.quantile(probe.probability(vectors[liked]), 0.25)) if threshold is None else threshold
-    edges = np.unique(np.quantile(pool, np.linspace(0, 1, N_BINS + 1)))
+    usual = probe.probability(vectors[ordinary])
+    if threshold is None:
+        threshold = _threshold(vectors[liked], vectors[disliked], vectors[background], usual)
+    edges = edges_of(usual)
     body = {
         "campaign": campaign, "mode": mode, "space": asked.space, "model": space.model,
-        "weights": [float(value) for value in probe.weights], "bias": probe.bias, "threshold": round(least, 6),
-        "filter": None if filter is None else dict(filter), "quota": quota, "spacing_s": asked.spacing_s,
-        "last_row": served.n_rows - 1, "edges": edges.tolist(), "reference": _shares(pool, edges), "runs": [],
-        "created": time.time(),
+        "model_stamp": _model_stamp(space.model), "weights": [float(value) for value in probe.weights],
+        "bias": probe.bias, "threshold": round(threshold, 6), "filter": None if filter is None else dict(filter),
+        "quota": quota, "spacing_s": asked.spacing_s, "same_from": apart_of(served, asked).same_from,
+        "last_row": embedded_up_to(served.workspace, asked.space), "edges": edges.tolist(),
+        "reference": counts_of(usual, edges), "runs": [], "created": time.time(),
     }  # fmt: skip
     return _told(state, state.put(KIND, name, body, who=who, version=0))
 
@@ -95,83 +105,177 @@ def delete_trigger(state: State, name: str, *, who: str) -> None:
 def run_triggers(served: Served, state: State, *, who: str) -> list[dict[str, Any]]:
     """Run every trigger on the images that came since it last ran; what it finds goes into a collection of its name.
 
-    A trigger made in another space or with another model is not run; its run says so. Nothing new: nothing is written.
+    A trigger made with another model, or whose filter names what is not there, does not run and says so; the images
+    wait until it can. Nothing new: nothing is written.
     """
-    return [run for document in state.documents(KIND) if (run := _run(served, state, document, who)) is not None]
+    runs = [run for document in state.documents(KIND) if (run := _run(served, state, document, who)) is not None]
+    return [_run_json(run, state.reviews(review_subject(run["trigger"]))) for run in runs]
+
+
+def review_subject(name: str) -> str:
+    """Under what the reviews of a trigger's finds are kept."""
+    return f"trigger/{name}"
+
+
+def embedded_up_to(workspace: Workspace, space: str) -> int:
+    """The last row such that it and all before have been through the model; -1 for none.
+
+    Ready vectors come as one file over all rows: one that has none there will get none.
+    """
+    entries = workspace.entries(f"vectors/{space}")
+    if any(entry.part is None for entry in entries):
+        return workspace.n_rows - 1
+    parts, last = {entry.part for entry in entries}, -1
+    for entry in workspace.entries("samples"):
+        if entry.part not in parts:
+            break
+        last = int(entry.meta["first"]) + entry.n - 1
+    return last
 
 
 def _run(served: Served, state: State, document: Document, who: str) -> dict[str, Any] | None:
     body = dict(document.body)
-    last = served.n_rows - 1
-    if last <= body["last_row"]:
-        return None
     run: dict[str, Any] = {
-        "trigger": document.name, "at": time.time(), "first_row": body["last_row"] + 1, "last_row": last, "n_new": 0,
-        "n_over": 0, "rows": [], "drift": None, "has_drifted": False, "error": None,
+        "trigger": document.name, "at": time.time(), "first_row": body["last_row"] + 1, "last_row": served.n_rows - 1,
+        "n_new": 0, "n_over": 0, "rows": [], "drift": None, "drift_limit": None, "has_drifted": False, "error": None,
     }  # fmt: skip
+    if run["last_row"] <= body["last_row"]:
+        return None
     try:
-        run |= _taken(served, state, document.name, body)
-    except BadEmbeddings as error:
-        run["error"] = str(error)
+        _check(served, document.name, body)
+        run["last_row"] = embedded_up_to(served.workspace, body["space"])
+        if run["last_row"] <= body["last_row"]:
+            return None
+        run |= _taken(served, state, document.name, body, run["last_row"])
+        body["last_row"] = run["last_row"]
+    except CuratorError as error:  # of this trigger; the others run, and its images wait
+        run["error"] = " ".join(str(error).split())
+        if body["runs"] and body["runs"][-1]["error"] == run["error"]:
+            return run  # written down already
     if run["rows"]:
-        state.decide("collect", rows=run["rows"], subject=document.name, who=who,
-                     key=f"trigger {document.name} {run['first_row']} {last}")  # fmt: skip
-    body["last_row"] = last
+        key = f"trigger {document.name} {document.version} {run['first_row']} {run['last_row']}"
+        state.decide("collect", rows=run["rows"], subject=document.name, who=who, key=key)
     body["runs"] = [*body["runs"], run][-KEPT_RUNS:]
-    state.put(KIND, document.name, body, who=who, version=document.version)
+    try:
+        state.put(KIND, document.name, body, who=who, version=document.version)
+    except Conflict:  # another process ran it at the same time, and found the same
+        return None
     return run
 
 
-def _taken(served: Served, state: State, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the trigger finds among the new rows."""
-    if body["space"] not in served.workspace.names("vectors"):
+def _check(served: Served, name: str, body: Mapping[str, Any]) -> None:
+    """Refuse to score with a probe of another space or model.
+
+    Raises:
+        BadEmbeddings: says which.
+    """
+    workspace = served.workspace
+    if body["space"] not in workspace.names("vectors"):
         raise BadEmbeddings(f"trigger {name!r} was made in space {body['space']!r}, which is not there; make it again")
-    space = served.space(body["space"])
-    if space.model != body["model"] or space.vectors.shape[1] != len(body["weights"]):
-        raise BadEmbeddings(
-            f"trigger {name!r} was made with {body['model']!r}, the space has {space.model!r}; make it again"
-        )
-    probe = Probe(np.asarray(body["weights"], np.float32), float(body["bias"]))
-    new = np.flatnonzero(space.rows > body["last_row"])
+    meta = workspace.entries(f"vectors/{body['space']}")[-1].meta
+    model, dim = str(meta["model"]), int(meta["dim"])
+    if model != body["model"] or (dim and dim != len(body["weights"])):
+        raise BadEmbeddings(f"trigger {name!r} was made with {body['model']!r}, the space has {model!r}; make it again")
+    if _model_stamp(model) != body["model_stamp"]:
+        raise BadEmbeddings(f"model {model!r} has other weights than when trigger {name!r} was made; make it again")
+
+
+def _taken(served: Served, state: State, name: str, body: Mapping[str, Any], last: int) -> dict[str, Any]:
+    """What the trigger finds among the new rows."""
+    new = served.workspace.embeddings(body["space"], after=body["last_row"])
+    is_asked = new.rows <= last
     if body["filter"] is not None:
-        new = new[served.mask(parse_filter(body["filter"]))[space.rows[new]]]
+        is_asked &= served.mask(parse_filter(body["filter"]))[new.rows]
+    new = Embeddings(new.rows[is_asked], new.vectors[is_asked], new.space)
     if not len(new):
         return {}
-    found = probe.probability(space.vectors[new])
-    scores = np.full(len(space.rows), -np.inf)
-    scores[new] = found
-    may = np.zeros(len(space.rows), np.bool_)
-    may[new[found >= body["threshold"]]] = True
-    campaign = find(state, body["campaign"])
-    picked = next_best(scores, space.vectors, may, np.empty(0, np.int64), body["quota"], apart_of(served, campaign))
-    drift = _psi(body["reference"], _shares(found, np.asarray(body["edges"])))
+    probe = Probe(np.asarray(body["weights"], np.float32), float(body["bias"]))
+    scores = probe.probability(new.vectors)
+    is_over = scores >= body["threshold"]
+    picked = _spread(served.workspace, new, scores, is_over, _collected(state, name), body)
+    now = counts_of(scores, body["edges"])
+    drift, limit = (stability(body["reference"], now),
+                    stability_limit(sum(body["reference"]), len(scores), len(now)))  # fmt: skip
     return {
-        "n_new": len(new), "n_over": int(may.sum()), "rows": space.rows[picked].tolist(), "drift": round(drift, 4),
-        "has_drifted": drift > DRIFT, "mean_score": round(float(found.mean()), 4),
+        "n_new": len(new), "n_over": int(is_over.sum()), "rows": new.rows[picked].tolist(), "drift": round(drift, 4),
+        "drift_limit": None if np.isinf(limit) else round(limit, 4), "has_drifted": drift > limit,
+        "mean_score": round(float(scores.mean()), 4),
     }  # fmt: skip
 
 
-def _shares(scores: FloatArray, edges: Any) -> list[float]:
-    """Share of scores in each bin between the edges; what lies outside is in the first or last."""
-    if len(edges) < 3:
-        return [1.0]
-    at = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2)
-    shares: list[float] = (np.bincount(at, minlength=len(edges) - 1) / len(scores)).tolist()
-    return shares
+def _spread(
+    workspace: Workspace, new: Embeddings, scores: FloatArray, may: Any, collected: IntArray, body: Mapping[str, Any]
+) -> IntArray:
+    """Positions of the best, apart in look and time from each other, and in time from what was found before."""
+    before = np.setdiff1d(collected, new.rows)[-10_000:]
+    rows = np.concatenate([new.rows, before])
+    video, time_s = _times(workspace, rows)
+    n, m = len(new), len(before)
+    apart = Apart(video, time_s, body["spacing_s"], body["same_from"])
+    padded = np.concatenate([new.vectors, np.zeros((m, new.dim), np.float32)])
+    return next_best(
+        np.concatenate([scores.astype(np.float64), np.full(m, -np.inf)]), padded,
+        np.concatenate([may, np.zeros(m, np.bool_)]), np.arange(n, n + m), body["quota"], apart,
+    )  # fmt: skip
 
 
-def _psi(before: list[float], now: list[float]) -> float:
-    """Population stability index of two distributions over the same bins: sum of (p - q) log(p / q), 0 when alike."""
-    p, q = (np.maximum(np.asarray(shares), 1e-4) for shares in (now, before))
-    return float(((p - q) * np.log(p / q)).sum())
+def _times(workspace: Workspace, rows: IntArray) -> tuple[IntArray, Any]:
+    """Number of each row's video, -1 for a picture, and its time there."""
+    with Catalog(workspace) as catalog:
+        table = catalog.table(["row", "file", "kind", "time_s"], rows=rows)
+    at = np.searchsorted(table["row"].to_numpy(), rows)
+    files = table["file"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    is_frame = np.asarray(table["kind"].to_pylist(), object) == "frame"
+    times = np.nan_to_num(np.asarray(table["time_s"].to_numpy(), np.float64))
+    return np.where(is_frame, files, -1).astype(np.int64)[at], times[at]
+
+
+def _collected(state: State, name: str) -> IntArray:
+    there = {known for known, _ in state.collections()}
+    return state.collection(name) if name in there else np.empty(0, np.int64)
+
+
+def _samples(n: int, known: IntArray) -> tuple[IntArray, IntArray]:
+    """Positions to learn from and others to compare with: scores of what a probe has seen are lower than they were."""
+    drawn = np.random.default_rng(0).permutation(n)[: 2 * BACKGROUND + len(known)]
+    drawn = drawn[~np.isin(drawn, known)]
+    half = min(BACKGROUND, (len(drawn) + 1) // 2)
+    ordinary = drawn[half : half + BACKGROUND]
+    return np.sort(drawn[:half]), np.sort(ordinary if len(ordinary) else np.arange(n))
+
+
+def _threshold(liked: FloatArray, disliked: FloatArray, background: FloatArray, usual: FloatArray) -> float:
+    """The default, from positives that the probe has not seen."""
+    floor = float(np.quantile(usual, ORDINARY))
+    if len(liked) < 2:
+        return floor
+    n_folds = min(FOLDS, len(liked))
+    fold = np.arange(len(liked)) * n_folds // len(liked)
+    unseen = [
+        fit_probe(liked[fold != at], disliked, background).probability(liked[fold == at]) for at in range(n_folds)
+    ]
+    return max(float(np.quantile(np.concatenate(unseen), REACHED)), floor)
+
+
+def _model_stamp(model: str) -> str | None:
+    """Digest of a model's weights; none for ready vectors, whose file changes whenever it grows."""
+    return None if model.startswith("vectors:") else embed.fingerprint(model)
 
 
 def _told(state: State, document: Document) -> dict[str, Any]:
-    """A trigger as plain values, with its yield over time and the precision of what was reviewed."""
-    body = {key: value for key, value in document.body.items() if key not in ("weights", "edges", "reference")}
-    said = state.reviews(f"trigger/{document.name}")
-    count = {
-        verdict: sum(1 for one in said.values() if one.value == verdict) for verdict in ("accept", "discard", "skip")
-    }
-    rate = precision(count["accept"], count["discard"], count["skip"])
-    return {**body, "name": document.name, "version": document.version, "precision": rate.to_json()}
+    """A trigger as plain values, with its yield over time and the precision of what was reviewed, in all and by run."""
+    hidden = ("weights", "edges", "reference", "model_stamp", "same_from")
+    body = {key: value for key, value in document.body.items() if key not in hidden}
+    said = state.reviews(review_subject(document.name))
+    runs = [_run_json(run, said) for run in body["runs"]]
+    return {**body, "runs": runs, "name": document.name, "version": document.version,
+            "precision": _rate(list(said.values()))}  # fmt: skip
+
+
+def _run_json(run: Mapping[str, Any], said: Mapping[int, Decision]) -> dict[str, Any]:
+    return {**run, "precision": _rate([said[row] for row in run["rows"] if row in said])}
+
+
+def _rate(said: Sequence[Decision]) -> dict[str, Any]:
+    good, bad, left = (sum(one.value == verdict for one in said) for verdict in ("accept", "discard", "skip"))
+    return precision(good, bad, left).to_json()

@@ -1,33 +1,45 @@
 """Tiles: a grid of overlapping crops of every image, embedded like images, for what is small in the frame.
 
 A crop is an object with a row of its own, its image's row and its box
-(`objects/tiles`); its vector lies in the space `<space>.tiles`. One file of each
-per part of the samples, so a killed run resumes and appended images cost
-themselves alone. A search asks for the best tile of each image.
+(`objects/<space>.tiles`); its vector lies in the space `<space>.tiles`, kept under
+`tiles/`, so that it is never taken for a space of images. One file of each per part of the samples, staged in
+batches like vectors: a killed run resumes and appended images cost themselves alone.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator import embed, images, loader
 from curator.config import Config
-from curator.data import FloatArray, ImageArray, IntArray, Progress
-from curator.errors import StageMissing, UnreadableImage
-from curator.pipeline.scanning import samples_from
+from curator.data import FloatArray, IntArray, Progress, Sample
+from curator.disk import atomic_write
+from curator.errors import DamagedWorkspace, StageMissing
+from curator.loader.crops import BATCH, Crops, Grid, read_crops
+from curator.pipeline.reading import DECIDES_PIXELS
+from curator.pipeline.scanning import identity, samples_of
 from curator.pipeline.stages import StageResult, finish
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Workspace, Writer
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SUFFIX = ".tiles"
-VERSION = 1
-AT_ONCE = 64  # crops in one forward pass, at most
+VERSION = 2
+STAGED = 32 * BATCH  # images staged at once
+BLOCK = 16_384  # tiles compared at once
+
+Score = Callable[[FloatArray], NDArray[Any]]
+"""From (b, d) unit vectors to (b,) numbers, higher is better: a probe's probability, a cosine to something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,9 @@ class Tiles:
     """Crops of the images that are there, and their vectors."""
 
     objects: IntArray  # (m,) rows of the crops
-    image_rows: IntArray  # (m,) row of each crop's image
+    image_rows: IntArray  # (m,) row of each crop's image, ascending
     boxes: FloatArray  # (m, 4) x, y, width, height in px of the upright picture
-    vectors: FloatArray  # (m, d) of length 1
+    vectors: NDArray[Any]  # (m, d) float16 of length 1, mapped from the disk where it is one file
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -45,7 +57,17 @@ class Tiles:
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        return int(self.vectors.nbytes + self.boxes.nbytes + self.objects.nbytes + self.image_rows.nbytes)
+        kept = 0 if isinstance(self.vectors, np.memmap) else self.vectors.nbytes
+        return int(kept + self.boxes.nbytes + self.objects.nbytes + self.image_rows.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class BestTiles:
+    """The best tile of each image."""
+
+    rows: IntArray  # (n,) rows of images, ascending
+    scores: NDArray[np.float64]  # (n,)
+    boxes: FloatArray  # (n, 4) of the best tile, the first of equal ones
 
 
 def boxes_of(width: int, height: int, *, grid: int, share: float) -> FloatArray:
@@ -54,10 +76,7 @@ def boxes_of(width: int, height: int, *, grid: int, share: float) -> FloatArray:
     Returns:
         (grid * grid, 4) x, y, width, height in whole px, row by row.
     """
-    wide, high = max(1, round(width * share)), max(1, round(height * share))
-    xs = np.round(np.linspace(0, width - wide, grid))
-    ys = np.round(np.linspace(0, height - high, grid))
-    return np.asarray([(x, y, wide, high) for y in ys for x in xs], np.float32)
+    return Grid(grid, share).boxes(width, height)
 
 
 def tile(writer: Writer, config: Config, progress: Progress) -> StageResult:
@@ -65,39 +84,36 @@ def tile(writer: Writer, config: Config, progress: Progress) -> StageResult:
 
     Raises:
         StageMissing: nothing was ingested.
+        UsageError: the model is a file of vectors, which embeds no image.
     """
     workspace, started = writer.workspace, time.perf_counter()
     samples = workspace.entries("samples")
     if not samples:
         raise StageMissing(f"{workspace.path} has no images yet; run `curator ingest` first")
-    model = config.embed.model
-    space = embed.space_name(model) + SUFFIX
-    kept = {entry.fingerprint: entry for entry in workspace.entries(f"tiles/{space}")}
-    objects = {entry.fingerprint: entry for entry in workspace.entries("objects/tiles")}
-    embedder, made, done = None, 0, 0
-    vector_entries: list[Entry] = []
-    object_entries: list[Entry] = []
+    space = embed.space_name(config.embed.model) + SUFFIX
+    keys = f"tiles/{space}", f"objects/{space}"
+    there = [{entry.fingerprint: entry for entry in workspace.entries(key) if workspace.has_files(entry)}
+             for key in keys]  # fmt: skip
+    model_stamp = embed.fingerprint(config.embed.model)
+    total, made = workspace.n_rows, 0
+    entries: list[tuple[Entry, Entry]] = []
     for entry in samples:
-        stamp = fingerprint("tiles", VERSION, entry.fingerprint, space, config.tiles.model_dump(), config.decode.mode)
-        if stamp not in kept or stamp not in objects or not workspace.has_files(kept[stamp]):
-            if embedder is None:
-                embedder = embed.load(model, device=config.embed.device, threads=config.threads or os.cpu_count() or 1)
-            objects[stamp], kept[stamp] = _part(writer, entry, stamp, space, embedder, config, done, progress)
-            made += kept[stamp].n
-            writer.publish({  # part by part: what is done stays done
-                f"tiles/{space}": [*vector_entries, kept[stamp]], "objects/tiles": [*object_entries, objects[stamp]],
-            })  # fmt: skip
-        vector_entries.append(kept[stamp])
-        object_entries.append(objects[stamp])
-        done += entry.n
-    counts = {"space": space, "n_tiles": sum(entry.n for entry in vector_entries), "n_made": made}
+        stamp = _stamp(entry, model_stamp, config)
+        if all(stamp in kept for kept in there):
+            entries.append((there[0][stamp], there[1][stamp]))
+            continue
+        before = sum(sample.n for sample in samples[: len(entries)])
+        entries.append(_part(writer, entry, stamp, space, config, partial(_told, progress, before, total)))
+        made += entries[-1][0].n
+        writer.publish({key: [pair[i] for pair in entries] for i, key in enumerate(keys)})  # what is done stays done
+    writer.end_staging()
+    counts = {"space": space, "n_tiles": sum(vectors.n for vectors, _ in entries), "n_made": made}
     seconds = time.perf_counter() - started
-    stamp = fingerprint("tiles", [entry.fingerprint for entry in vector_entries])
-    is_same = made == 0 and workspace.entries(f"tiles/{space}") == tuple(vector_entries)
+    is_same = made == 0 and workspace.entries(keys[0]) == tuple(vectors for vectors, _ in entries)
     if is_same and "tiles" in workspace.snapshot.stages:
         return StageResult("tiles", True, seconds, counts)
-    writer.publish({f"tiles/{space}": vector_entries, "objects/tiles": object_entries})
-    return finish(writer, "tiles", stamp, config, counts, seconds)
+    writer.publish({key: [pair[i] for pair in entries] for i, key in enumerate(keys)})
+    return finish(writer, "tiles", fingerprint("tiles", [v.fingerprint for v, _ in entries]), config, counts, seconds)
 
 
 def load_tiles(workspace: Workspace, space: str) -> Tiles:
@@ -111,74 +127,184 @@ def load_tiles(workspace: Workspace, space: str) -> Tiles:
         DamagedWorkspace: a file is gone or broken.
     """
     name = space if space.endswith(SUFFIX) else space + SUFFIX
-    entries = workspace.entries(f"tiles/{name}")
+    entries = [entry for entry in workspace.entries(f"tiles/{name}") if entry.n]
     if not entries:
         raise StageMissing(f"{workspace.path} has no tiles in {name!r}; run `curator tiles -w {workspace.path}`")
-    table = workspace.table("objects/tiles")
-    vectors = np.concatenate([np.load(workspace.file(entry)) for entry in entries]).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    images_ = table["image"].to_numpy().astype(np.int64)
-    is_there = np.isin(images_, workspace.present_rows())
+    table = workspace.table(f"objects/{name}")
+    try:
+        parts = [np.load(workspace.file(entry), mmap_mode="r") for entry in entries]
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedWorkspace(
+            f"tiles of {workspace.path} cannot be read: {error}; run `curator tiles` again"
+        ) from error
+    vectors: NDArray[Any] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if len(vectors) != table.num_rows:
+        raise DamagedWorkspace(
+            f"{workspace.path} has {len(vectors)} vectors of tiles for {table.num_rows} boxes in {name!r}; "
+            "run `curator tiles` again"
+        )
+    rows = table["image"].to_numpy().astype(np.int64)
+    is_there = np.isin(rows, workspace.present_rows())
     boxes = np.stack([table[side].to_numpy() for side in ("x", "y", "width", "height")], axis=1).astype(np.float32)
-    return Tiles(table["object"].to_numpy().astype(np.int64)[is_there], images_[is_there], boxes[is_there],
-                 vectors[is_there])  # fmt: skip
+    objects = table["object"].to_numpy().astype(np.int64)
+    if is_there.all():
+        return Tiles(objects, rows, boxes, vectors)
+    return Tiles(objects[is_there], rows[is_there], boxes[is_there], vectors[is_there])
+
+
+def tile_scores(workspace: Workspace, space: str, score: Score | FloatArray) -> BestTiles:
+    """The largest score over the tiles of each image, and where in it that is.
+
+    Args:
+        space: name of the images' space or of the tiles' own.
+        score: what tiles are ranked by, or a query (d,) whose cosine they are ranked by.
+
+    Raises:
+        StageMissing: there are no tiles.
+    """
+    return best_tiles(load_tiles(workspace, space), score)
+
+
+def best_tiles(tiles: Tiles, score: Score | FloatArray) -> BestTiles:
+    """As `tile_scores`, of tiles that are loaded."""
+    by = score if callable(score) else partial(_cosine, score)
+    blocks = [by(_unit(tiles.vectors[at : at + BLOCK])) for at in range(0, len(tiles), BLOCK)]
+    scores = np.concatenate([np.empty(0), *blocks]).astype(np.float64)  # (m,)
+    rows, first = np.unique(tiles.image_rows, return_index=True)
+    if not len(rows):
+        return BestTiles(rows, scores, tiles.boxes)
+    best = np.maximum.reduceat(scores, first)  # (n,)
+    is_best = scores == np.repeat(best, np.diff(np.append(first, len(scores))))
+    places = np.flatnonzero(is_best)
+    at = places[np.unique(tiles.image_rows[places], return_index=True)[1]]
+    return BestTiles(rows, best, tiles.boxes[at])
+
+
+def _told(progress: Progress, before: int, total: int, done: int) -> None:
+    progress("tiles", before + done, total)
+
+
+def _cosine(query: FloatArray, vectors: FloatArray) -> FloatArray:
+    return np.asarray(vectors @ (query / max(float(np.linalg.norm(query)), 1e-12)), np.float32)
+
+
+def _unit(vectors: NDArray[Any]) -> FloatArray:
+    wide: FloatArray = vectors.astype(np.float32)
+    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    return wide
+
+
+def _stamp(entry: Entry, model_stamp: str, config: Config) -> str:
+    """Fingerprint of a part's tiles: its pixels, the model's weights and how it is cut; never labels or metadata."""
+    decode = config.decode.model_dump()
+    pixels = {key: decode[key] for key in DECIDES_PIXELS}
+    return fingerprint("tiles", VERSION, identity(entry), pixels, model_stamp, config.tiles.model_dump())
 
 
 def _part(
-    writer: Writer, entry: Entry, stamp: str, space: str, embedder: embed.Embedder, config: Config, done: int,
-    progress: Progress,
-) -> tuple[Entry, Entry]:  # fmt: skip
-    """Write the objects and vectors of one part of the samples."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    workspace, asked = writer.workspace, config.tiles
-    samples = list(samples_from(pq.read_table(workspace.file(entry))))
-    total = workspace.n_rows
-    rows: list[int] = []
-    boxes: list[FloatArray] = []
-    vectors: list[FloatArray] = []
-    for row, picture in _pictures(samples, config, embedder.geometry):
-        progress("tiles", done + row - samples[0][0] + 1, total)
-        if isinstance(picture, UnreadableImage):
-            continue
-        pixels, width, height = picture
-        cut = boxes_of(pixels.shape[1], pixels.shape[0], grid=asked.grid, share=asked.share)
-        found = _embedded(embedder, [pixels[int(y) : int(y + h), int(x) : int(x + w)] for x, y, w, h in cut])
-        if np.isfinite(found).all():
-            rows += [row] * len(cut)
-            boxes.append(boxes_of(width, height, grid=asked.grid, share=asked.share))
-            vectors.append(found)
-    first = int(entry.meta["first"]) * asked.grid**2
-    flat = np.concatenate(boxes) if boxes else np.empty((0, 4), np.float32)
-    image = np.asarray(rows, np.int64)
-    place = np.arange(len(image)) % asked.grid**2
-    table = pa.table({
-        "object": image * asked.grid**2 + place, "image": image, "x": flat[:, 0], "y": flat[:, 1],
-        "width": flat[:, 2], "height": flat[:, 3], "source": ["tiles"] * len(image),
-    })  # fmt: skip
+    writer: Writer, entry: Entry, stamp: str, space: str, config: Config, progress: Callable[[int], None]
+) -> tuple[Entry, Entry]:
+    """Write vectors and objects of one part of the samples."""
+    grid = Grid(config.tiles.grid, config.tiles.share)
+    presence = [old.fingerprint for old in writer.workspace.entries("columns/presence")]  # changes with a touched file
+    folder = writer.staging(fingerprint("tiles", stamp, presence))
+    staged = _staged(folder, samples_of(writer.workspace, entry), config, grid, progress)
+    tables = [_objects(table, grid) for table in _tables(staged, ["row", "width", "height"])]
+    n, dim = sum(table.num_rows for table in tables), _dim(staged, len(grid))
     number = f"{entry.part or 0:05d}-{stamp}"
-    meta = {"grid": asked.grid, "share": asked.share, "first": first, "model": config.embed.model}
-    objects = Entry(f"objects/{number}.parquet", stamp, part=entry.part, n=len(image), meta=meta)
-    stored = Entry(f"vectors/{space}/{number}.npy", stamp, part=entry.part, n=len(image), meta=meta)
-    writer.write_table(objects.file, table)
-    made = np.concatenate(vectors) if vectors else np.empty((0, embedder.dim), np.float32)
-    writer.write_array(stored.file, made.astype(np.float16))
-    return objects, stored
+    meta = {"grid": grid.side, "share": grid.share, "model": config.embed.model, "dim": dim}
+    vectors = Entry(f"vectors/{space}/{number}.npy", stamp, part=entry.part, n=n, meta=meta)
+    objects = Entry(f"objects/{space}/{number}.parquet", stamp, part=entry.part, n=n, meta=meta)
+    writer.write_table(objects.file, _concatenated(tables, grid))
+    writer.write(vectors.file, partial(_put_vectors, staged, n, dim))
+    return vectors, objects
 
 
-def _pictures(
-    samples: list[Any], config: Config, geometry: images.Geometry
-) -> Iterator[tuple[int, tuple[ImageArray, int, int] | UnreadableImage]]:
-    """Pictures no smaller than their tiles need, in order."""
+def _staged(
+    folder: Path, samples: Sequence[tuple[int, Sample]], config: Config, grid: Grid, progress: Callable[[int], None]
+) -> list[Path]:
+    """Cut and embed what is not staged yet; returns the batches in order."""
+    import pyarrow.feather as feather
+
+    paths = [folder / f"{at:05d}.arrow" for at in range(-(-len(samples) // STAGED))]
+    at = next((i for i, path in enumerate(paths) if not path.exists()), len(paths))
+    waiting: list[Crops] = []
+    done = at * STAGED
+    for crops in read_crops(samples[done:], _plan(config), grid):
+        waiting.append(crops)
+        done += crops.n_read
+        progress(done)
+        if sum(part.n_read for part in waiting) == STAGED or done == len(samples):
+            put = partial(feather.write_feather, _batch(waiting), compression="uncompressed")
+            atomic_write(paths[at], put)
+            waiting, at = [], at + 1
+    return paths
+
+
+def _batch(parts: Sequence[Crops]) -> pa.Table:
+    import pyarrow as pa
+
+    vectors = [one.astype("<f2").tobytes() for part in parts for one in part.vectors]
+    sizes = np.concatenate([part.sizes for part in parts])
+    return pa.table({
+        "row": pa.array(np.concatenate([part.rows for part in parts]), pa.int64()),
+        "width": pa.array(sizes[:, 0], pa.int64()), "height": pa.array(sizes[:, 1], pa.int64()),
+        "vectors": pa.array(vectors, pa.binary()),
+    })  # fmt: skip
+
+
+def _tables(staged: Iterable[Path], columns: list[str]) -> Iterator[pa.Table]:
+    import pyarrow.feather as feather
+
+    for path in staged:
+        yield feather.read_table(path, columns=columns, memory_map=False)
+
+
+def _objects(table: pa.Table, grid: Grid) -> pa.Table:
+    """A row for each crop."""
+    import pyarrow as pa
+
+    rows, wide, high = (table[name].to_numpy() for name in ("row", "width", "height"))
+    boxes = [grid.boxes(int(w), int(h)) for w, h in zip(wide, high, strict=True)]
+    flat = np.concatenate([np.empty((0, 4), np.float32), *boxes])
+    image = np.repeat(rows.astype(np.int64), len(grid))
+    return pa.table({
+        "object": image * len(grid) + np.tile(np.arange(len(grid)), len(rows)), "image": image, "x": flat[:, 0],
+        "y": flat[:, 1], "width": flat[:, 2], "height": flat[:, 3],
+        "source": pa.array(["tiles"] * len(image), pa.string()),
+    })  # fmt: skip
+
+
+def _concatenated(tables: Sequence[pa.Table], grid: Grid) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables) if tables else _objects(_batch([_NOTHING]), grid)
+
+
+_NOTHING = Crops(0, np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty((0, 0, 0), np.float32))
+
+
+def _dim(staged: Sequence[Path], n_crops: int) -> int:
+    """Numbers per vector; 0 in a part without a single one."""
+    for table in _tables(staged, ["vectors"]):
+        if table.num_rows:
+            return len(table["vectors"][0].as_py()) // (2 * n_crops)
+    return 0
+
+
+def _put_vectors(staged: Sequence[Path], n: int, dim: int, out: IO[bytes]) -> None:
+    header = {"descr": "<f2", "fortran_order": False, "shape": (n, dim)}
+    np.lib.format.write_array_header_1_0(out, header)
+    for table in _tables(staged, ["vectors"]):
+        for vectors in table["vectors"].to_pylist():
+            out.write(vectors)
+
+
+def _plan(config: Config) -> loader.Plan:
     decode = config.decode
-    plan = loader.Plan(
-        mode=decode.mode, margin=decode.margin / config.tiles.share,
+    return loader.Plan(
+        mode=decode.mode, margin=decode.margin,
         limits=images.Limits(max_pixels=decode.max_pixels, max_memory_bytes=decode.max_memory_mb * 1_000_000),
+        models=(config.embed.model,), device=config.embed.device, batch=config.embed.batch, workers=config.workers,
+        threads=max(config.threads, 1),
     )  # fmt: skip
-    yield from loader.pictures(samples, plan, [geometry])
-
-
-def _embedded(embedder: embed.Embedder, crops: list[ImageArray]) -> FloatArray:
-    fitted = np.stack([images.fit(crop, embedder.geometry) for crop in crops])
-    return np.concatenate([embedder(fitted[at : at + AT_ONCE]).vectors for at in range(0, len(fitted), AT_ONCE)])
