@@ -6,6 +6,7 @@
     |   |-- BadFilter               a filter or a `--where` predicate that does not parse or run
     |   |-- BadQuery                a search request that cannot be used
     |   |-- BadName                 a tag, collection or token that cannot be called so
+    |   |   `-- NameTaken           because another is, or looks the same
     |   |-- BadDecision             a decision that cannot be kept
     |   |-- UnknownName             no such tag, collection, campaign, token, job or decision
     |   |-- UnknownModel            a model name nobody knows
@@ -66,6 +67,10 @@ class BadQuery(UsageError):
 
 class BadName(UsageError):
     """A tag, collection, campaign or token that cannot be called so."""
+
+
+class NameTaken(BadName):
+    """The name is another's, or looks like another's."""
 
 
 class BadDecision(UsageError):

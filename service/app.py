@@ -14,6 +14,7 @@ from curator.state import open_state
 from curator.version import __version__
 from service import problems, routes
 from service.context import Service
+from service.fetching import Fetcher
 from service.jobs import Runner
 from service.metrics import Metrics
 from service.middleware import Edge, Guard
@@ -34,7 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     registry, state = Registry(settings, metrics), open_state(settings.root)
     runner = Runner(settings, registry, state, metrics)
-    service = Service(settings, registry, state, metrics, Pictures(), runner)
+    fetch = Fetcher(settings.max_upload_bytes) if settings.fetch_urls else None
+    service = Service(settings, registry, state, metrics, Pictures(), runner, fetch)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -24,6 +25,7 @@ class Service:
     metrics: Metrics
     pictures: Pictures
     runner: Runner
+    fetch: Callable[[str], bytes] | None = None  # reads an image behind a URL; none where the server may not
 
 
 def service_of(request: Request) -> Service:

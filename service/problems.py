@@ -67,6 +67,12 @@ class Taken(Problem):
     status = 409
 
 
+class CannotFetch(Problem):
+    """A URL that does not give an image."""
+
+    status = 422
+
+
 class Gone(Problem):
     """It was there, and is not any more."""
 
@@ -105,10 +111,12 @@ class TooMany(Problem):
 
 STATUS: dict[type[errors.CuratorError], int] = {
     errors.UsageError: 400,
+    errors.UnknownColumn: 404,
     errors.UnknownSelection: 404,
     errors.UnknownRow: 404,
     errors.UnknownSpace: 404,
     errors.UnknownName: 404,
+    errors.NameTaken: 409,
     errors.MissingPackage: 501,
     errors.DataError: 422,
     errors.Conflict: 409,

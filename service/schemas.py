@@ -6,11 +6,17 @@ and are the same that the command line prints; the models here describe them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+SHOWN_NAME = r"^[^\x00-\x1f\x7f-\x9f/]*[^\x00-\x1f\x7f-\x9f\s/.][^\x00-\x1f\x7f-\x9f/]*$"
+"""Told of as the pattern of tags and collections; `curator.state.names` knows more, and says what is wrong."""
+GivenName = Annotated[
+    str, Field(min_length=1, max_length=100, examples=["night"], json_schema_extra={"pattern": SHOWN_NAME})
+]
 RowNumber = Annotated[int, Field(ge=0, lt=2**53, description="identity of an image in its workspace", examples=[17])]
 
 
@@ -18,6 +24,46 @@ class Asked(BaseModel):
     """A request body: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def exactly_one(
+    *keys: str, beside: Mapping[str, Collection[str]] | None = None, hidden: Collection[str] = ()
+) -> Callable[[dict[str, Any]], None]:
+    """What makes the schema of a body say that exactly one of these keys is given, as an `Asked` cannot by itself.
+
+    Args:
+        keys: the alternatives; a list among them holds at least one item.
+        beside: other keys that go only with some of the alternatives.
+        hidden: keys that are understood but not told of.
+    """
+    gone = {*keys, *hidden}
+
+    def rewrite(schema: dict[str, Any]) -> None:
+        properties = schema.pop("properties")
+        required = [name for name in schema.pop("required", []) if name not in gone]
+        schema.pop("additionalProperties", None)
+        schema.pop("type", None)
+        schema["oneOf"] = []
+        for key in keys:
+            shared = {
+                name: value for name, value in properties.items()
+                if name not in gone and (beside is None or name not in beside or key in beside[name])
+            }  # fmt: skip
+            schema["oneOf"].append({
+                "type": "object", "title": f"By {key}", "additionalProperties": False, "required": [*required, key],
+                "properties": {key: _given(properties[key]), **shared},
+            })  # fmt: skip
+
+    return rewrite
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is there: no null, no default, no empty list."""
+    kinds = schema.get("anyOf", [])
+    kept = [kind for kind in kinds if kind != {"type": "null"}]
+    flat = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    flat |= kept[0] if len(kept) == 1 else {"anyOf": kept} if kinds else {}
+    return flat | ({"minItems": 1} if flat.get("type") == "array" else {})
 
 
 class Answered(BaseModel):

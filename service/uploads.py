@@ -219,9 +219,18 @@ def check_image(name: str, data: bytes, *, max_pixels: int) -> tuple[str, int, i
         raise Unsupported(f"{name} is no image that is read here ({error.reason})", "send JPEG, PNG or WebP") from error
     if width * height > max_pixels:
         raise TooLarge(f"{name} has {width} x {height} pixels; at most {max_pixels} are taken", "send smaller images")
+    check_alone(name, data)
+    return format, width, height
+
+
+def check_alone(name: str, data: bytes) -> None:
+    """Refuse a file that passes for something else beside an image.
+
+    Raises:
+        Unsupported: an archive behind the picture, a document or markup at its edges.
+    """
     if other := _also(data):
         raise Unsupported(f"{name} is an image and also {other}", "save it again with an image editor")
-    return format, width, height
 
 
 def _also(data: bytes) -> str | None:

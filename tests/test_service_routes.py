@@ -91,9 +91,9 @@ def test_a_filter_is_applied_inside_the_search(client: TestClient, uris: dict[in
     [({"k": 0}, (422, "BadRequest")), ({"k": 1001}, (422, "BadRequest")), ({"positives": []}, (422, "BadRequest")),
      ({"nonsense": 1}, (422, "BadRequest")), ({"positives": [{"row": 999}]}, (404, "UnknownRow")),
      ({"positives": [{"row": 0, "text": "x"}]}, (400, "BadQuery")), ({"positives": [{}]}, (400, "BadQuery")),
-     ({"filter": {"column": "labl", "eq": 1}}, (400, "UnknownColumn")), ({"filter": {"sql": "1=1"}}, (400, "BadFilter")),
+     ({"filter": {"column": "labl", "eq": 1}}, (404, "UnknownColumn")), ({"filter": {"sql": "1=1"}}, (400, "BadFilter")),
      ({"filter": {"column": "label", "eq": "'; DROP TABLE images; --"}}, None), ({"space": "x"}, (404, "UnknownSpace")),
-     ({"positives": [{"collection": "none"}]}, (404, "UnknownName")), ({"fields": ["nonsense"]}, (400, "UnknownColumn")),
+     ({"positives": [{"collection": "none"}]}, (404, "UnknownName")), ({"fields": ["nonsense"]}, (404, "UnknownColumn")),
      ({"positives": [{"vector": [1.0]}]}, (422, "BadEmbeddings")), ({"positives": [{"image": "AAAA"}]}, (422, "UnreadableImage")),
      ({"positives": [{"image": "%%"}]}, (400, "BadQuery")), ({"positives": [{"upload": "a.jpg"}]}, (400, "BadRequest"))],
 )  # fmt: skip
@@ -213,8 +213,8 @@ def test_codes_and_legend_give_the_column_back(client: TestClient, name: str, ki
 
 def test_columns_that_cannot_be_coloured_or_counted_are_said(client: TestClient) -> None:
     assert code(client.get(f"{WS}/columns/labels/codes")) == (400, "BadQuery")
-    assert code(client.get(f"{WS}/columns/nonsense/legend")) == (400, "UnknownColumn")
-    assert code(client.post(f"{WS}/rows/query", json={"sort": [{"column": "nonsense"}]})) == (400, "UnknownColumn")
+    assert code(client.get(f"{WS}/columns/nonsense/legend")) == (404, "UnknownColumn")
+    assert code(client.post(f"{WS}/rows/query", json={"sort": [{"column": "nonsense"}]})) == (404, "UnknownColumn")
 
 
 def test_neighbors_are_the_nearest(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from curator.data import IntArray
-from curator.errors import BadName, UnknownName
+from curator.errors import NameTaken, UnknownName
 from curator.state import decisions, documents, travel
 from curator.state.database import NAME, Database
 from curator.state.decisions import Decision
@@ -309,10 +309,10 @@ class State:
             value = checked(str(value), area)
             _refuse_alike(value, [name for name in known if name != subject], area)
             if value in known:
-                raise BadName(f"there is a {area} {value!r} already; choose another name")
+                raise NameTaken(f"there is a {area} {value!r} already; choose another name")
             return subject, value
         if kind == "create_collection" and subject in known:
-            raise BadName(f"there is a collection {subject!r} already; choose another name")
+            raise NameTaken(f"there is a collection {subject!r} already; choose another name")
         _refuse_alike(subject, known, area)
         return subject, value
 
@@ -339,7 +339,7 @@ def open_state(folder: Path | str, *, create: bool = True) -> State:
 def _refuse_alike(name: str, known: Iterable[str], area: str) -> None:
     for other in known:
         if other != name and folded(other) == folded(name):
-            raise BadName(f"the {area} {name!r} looks like {other!r}, which is there; use that one")
+            raise NameTaken(f"the {area} {name!r} looks like {other!r}, which is there; use that one")
 
 
 def _rows(lines: list[tuple[Any, ...]]) -> IntArray:

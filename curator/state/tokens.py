@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from curator.errors import BadName, UnknownName, UsageError
+from curator.errors import NameTaken, UnknownName, UsageError
 from curator.state.database import Database
 from curator.state.names import checked
 
@@ -73,7 +73,7 @@ class Tokens:
                 "SELECT expires FROM tokens WHERE name = ? AND revoked IS NULL", (name,)
             ).fetchall()
             if any(expires is None or expires > now for (expires,) in taken):
-                raise BadName(f"there is a live token {name!r} already; revoke it first, or take another name")
+                raise NameTaken(f"there is a live token {name!r} already; revoke it first, or take another name")
             connection.execute(
                 "INSERT INTO tokens (id, name, role, hash, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
                 (number, name, role, _hash(secret), now, token.expires),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from curator.errors import UnknownRow
 from curator.filters import parse_filter
@@ -16,14 +16,38 @@ from service.answers import answer
 from service.context import Service, service_of
 from service.problems import BadRequest
 from service.routes.search import NOT_READY, FilterBody
-from service.schemas import Answered, Asked, RowNumber
+from service.schemas import SHOWN_NAME, Answered, Asked, GivenName, RowNumber, exactly_one
 from service.security import Admin, Reader, Reviewer
 
 router = APIRouter(prefix="/v1/workspaces/{ws}", tags=["decisions"])
 SHOWN_ROWS = 1_000
+VERDICTS = {"review": ("accept", "discard", "skip"), "pair": ("same", "different", "unsure")}
+LINES: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/x-ndjson": {
+    "schema": {"type": "string", "description": "what GET answers with, whole or in part"},
+}}}}  # fmt: skip
 
-Name = Annotated[str, Field(min_length=1, max_length=200, examples=["night"])]
+InPath = Annotated[str, Path(max_length=600, json_schema_extra={"maxLength": 100, "pattern": SHOWN_NAME})]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=100)]
+
+
+def _of_each_kind(schema: dict[str, Any]) -> None:
+    """Say which values and how many rows go with which kind."""
+    properties, required = schema.pop("properties"), schema.pop("required")
+    schema.pop("type"), schema.pop("additionalProperties")
+    two = {**properties["rows"], "minItems": 2, "maxItems": 2, "uniqueItems": True}
+    of: dict[str, dict[str, Any]] = {
+        "review": {"value": {**properties["value"], "enum": list(VERDICTS["review"])}},
+        "pair": {"rows": two, "value": {**properties["value"], "enum": list(VERDICTS["pair"])}},
+        "not_duplicate": {"rows": two}, "keep": {"rows": two}, "label": {},
+    }  # fmt: skip
+    schema["oneOf"] = [
+        {
+            "type": "object", "title": f"A {kind}", "additionalProperties": False,
+            "required": [*required, *(["value"] if "value" in own else [])],
+            "properties": {**properties, "kind": {"const": kind}, **own},
+        }
+        for kind, own in of.items()
+    ]  # fmt: skip
 
 
 class RowsOrFilter(Asked):
@@ -32,17 +56,19 @@ class RowsOrFilter(Asked):
     rows: list[RowNumber] = Field([], max_length=100_000, examples=[[1, 2, 3]])
     filter: FilterBody | None = None
 
+    model_config = ConfigDict(json_schema_extra=exactly_one("rows", "filter"))
+
 
 class RenameBody(Asked):
     """A new name."""
 
-    name: Name
+    name: GivenName
 
 
 class CollectionBody(Asked):
     """A collection to make."""
 
-    name: Name
+    name: GivenName
     rows: list[RowNumber] = Field([], max_length=100_000)
 
 
@@ -55,6 +81,8 @@ class DecisionBody(Asked):
     subject: str = Field("", max_length=100, description="the campaign or queue of a review")
     note: str = Field("", max_length=2_000)
     expect: int | None = Field(None, ge=0, lt=2**53, description="number of the last decision you saw about these rows")
+
+    model_config = ConfigDict(json_schema_extra=_of_each_kind)
 
 
 class DecisionAnswer(Answered):
@@ -127,28 +155,30 @@ def tags(request: Request, principal: Reader, ws: str) -> JSONResponse:
 
 
 @router.post("/tags/{tag}/rows", response_model=DecisionAnswer, responses=NOT_READY)
-def tag(request: Request, principal: Reviewer, ws: str, tag: str, body: RowsOrFilter, key: Key = None) -> JSONResponse:
+def tag(
+    request: Request, principal: Reviewer, ws: str, tag: InPath, body: RowsOrFilter, key: Key = None
+) -> JSONResponse:
     """Tag rows; a tag is made by its first row."""
     return _decided(service_of(request), ws, "tag", tag, body, principal.who, key)
 
 
 @router.post("/tags/{tag}/rows/remove", response_model=DecisionAnswer, responses=NOT_READY)
 def untag(
-    request: Request, principal: Reviewer, ws: str, tag: str, body: RowsOrFilter, key: Key = None
+    request: Request, principal: Reviewer, ws: str, tag: InPath, body: RowsOrFilter, key: Key = None
 ) -> JSONResponse:
     """Take a tag from rows."""
     return _decided(service_of(request), ws, "untag", tag, body, principal.who, key)
 
 
 @router.patch("/tags/{tag}", response_model=DecisionAnswer, responses=NOT_READY)
-def rename_tag(request: Request, principal: Reviewer, ws: str, tag: str, body: RenameBody) -> JSONResponse:
+def rename_tag(request: Request, principal: Reviewer, ws: str, tag: InPath, body: RenameBody) -> JSONResponse:
     """Rename a tag on every row."""
     state = service_of(request).registry.state(ws)
     return _told(state.decide("rename_tag", subject=tag, value=body.name, who=principal.who))
 
 
 @router.delete("/tags/{tag}", response_model=DecisionAnswer, responses=NOT_READY)
-def delete_tag(request: Request, principal: Reviewer, ws: str, tag: str) -> JSONResponse:
+def delete_tag(request: Request, principal: Reviewer, ws: str, tag: InPath) -> JSONResponse:
     """Take a tag from every row; undo brings it back."""
     state = service_of(request).registry.state(ws)
     return _told(state.decide("untag", rows=state.rows_tagged([tag]), subject=tag, who=principal.who))
@@ -181,7 +211,7 @@ def collection(
     request: Request,
     principal: Reader,
     ws: str,
-    name: str,
+    name: InPath,
     offset: Annotated[int, Query(ge=0, lt=2**53)] = 0,
     limit: Annotated[int, Query(ge=0, le=100_000)] = 10_000,
 ) -> JSONResponse:
@@ -192,7 +222,7 @@ def collection(
 
 @router.post("/collections/{name}/rows", response_model=DecisionAnswer, responses=NOT_READY)
 def collect(
-    request: Request, principal: Reviewer, ws: str, name: str, body: RowsOrFilter, key: Key = None
+    request: Request, principal: Reviewer, ws: str, name: InPath, body: RowsOrFilter, key: Key = None
 ) -> JSONResponse:
     """Put rows into a collection; it is made where it is missing."""
     return _decided(service_of(request), ws, "collect", name, body, principal.who, key)
@@ -200,21 +230,21 @@ def collect(
 
 @router.post("/collections/{name}/rows/remove", response_model=DecisionAnswer, responses=NOT_READY)
 def uncollect(
-    request: Request, principal: Reviewer, ws: str, name: str, body: RowsOrFilter, key: Key = None
+    request: Request, principal: Reviewer, ws: str, name: InPath, body: RowsOrFilter, key: Key = None
 ) -> JSONResponse:
     """Take rows out of a collection."""
     return _decided(service_of(request), ws, "uncollect", name, body, principal.who, key)
 
 
 @router.patch("/collections/{name}", response_model=DecisionAnswer, responses=NOT_READY)
-def rename_collection(request: Request, principal: Reviewer, ws: str, name: str, body: RenameBody) -> JSONResponse:
+def rename_collection(request: Request, principal: Reviewer, ws: str, name: InPath, body: RenameBody) -> JSONResponse:
     """Rename a collection."""
     state = service_of(request).registry.state(ws)
     return _told(state.decide("rename_collection", subject=name, value=body.name, who=principal.who))
 
 
 @router.delete("/collections/{name}", response_model=DecisionAnswer, responses=NOT_READY)
-def delete_collection(request: Request, principal: Reviewer, ws: str, name: str) -> JSONResponse:
+def delete_collection(request: Request, principal: Reviewer, ws: str, name: InPath) -> JSONResponse:
     """Delete a collection; undo brings it back with its rows."""
     state = service_of(request).registry.state(ws)
     return _told(state.decide("delete_collection", subject=name, who=principal.who))
@@ -279,7 +309,7 @@ def export_state(request: Request, principal: Admin, ws: str) -> Response:
     return StreamingResponse((f"{line}\n" for line in lines), media_type="application/x-ndjson")
 
 
-@router.post("/state", response_model=ImportAnswer, responses=NOT_READY)
+@router.post("/state", response_model=ImportAnswer, responses=NOT_READY, openapi_extra=LINES)
 async def import_state(request: Request, principal: Admin, ws: str) -> JSONResponse:
     """Take in JSON lines of an export; what is known already is passed over, and a bad line takes in nothing."""
     from starlette.concurrency import run_in_threadpool
@@ -325,7 +355,7 @@ def _check_rows(service: Service, ws: str, rows: list[int]) -> None:
 
 
 def _check_value(body: DecisionBody) -> None:
-    allowed = {"review": ("accept", "discard", "skip"), "pair": ("same", "different", "unsure")}.get(body.kind)
+    allowed = VERDICTS.get(body.kind)
     if allowed and body.value not in allowed:
         raise BadRequest(f"value {str(body.value)[:40]!r} of a {body.kind}", f"expected {', '.join(allowed)}")
 

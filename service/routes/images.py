@@ -19,6 +19,8 @@ from service.security import Reader
 
 router = APIRouter(prefix="/v1/workspaces/{ws}/images", tags=["images"])
 IMAGE_POLICY = "default-src 'none'; sandbox"
+SIZE = r"^(thumb|original|[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])$"  # up to LARGEST_PX
+BOX = r"^([0-9]{1,5}(\.[0-9]{1,6})?,){2}[1-9][0-9]{0,4}(\.[0-9]{1,6})?,[1-9][0-9]{0,4}(\.[0-9]{1,6})?$"
 ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 ANSWERS: dict[int | str, dict[str, Any]] = {
     **NOT_READY,
@@ -41,8 +43,16 @@ def image(
     principal: Reader,
     ws: str,
     row: int,
-    size: Annotated[str, Query(description=f"thumb, original, or the long side in px up to {LARGEST_PX}")] = "thumb",
-    box: Annotated[str | None, Query(max_length=100, description="x,y,width,height in px of the original")] = None,
+    size: Annotated[
+        str,
+        Query(
+            json_schema_extra={"pattern": SIZE},
+            description=f"thumb, original, or the long side in px up to {LARGEST_PX}",
+        ),
+    ] = "thumb",
+    box: Annotated[
+        str | None, Query(json_schema_extra={"pattern": BOX}, description="x,y,width,height in px of the original")
+    ] = None,
 ) -> Response:
     """One picture. Thumbnails and originals come as stored; sizes and boxes are JPEGs made once and kept."""
     service = service_of(request)
@@ -116,16 +126,13 @@ def _range(request: Request, file: File) -> tuple[int, int, int]:
 def _size(text: str) -> int:
     if text in ("thumb", "original"):
         return 0
-    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= LARGEST_PX):
+    if not re.fullmatch(SIZE, text):
         raise BadRequest(f"size {text[:20]!r}", f"expected thumb, original, or 1 to {LARGEST_PX}")
     return int(text)
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadRequest(f"box {text[:40]!r}", "expected x,y,width,height in pixels") from error
-    if not (0 <= x < 1e6 and 0 <= y < 1e6 and 0 < width < 1e6 and 0 < height < 1e6):
-        raise BadRequest(f"box {text[:40]!r}", "expected x, y from 0 and width, height above 0 in pixels")
+    if not re.fullmatch(BOX, text):
+        raise BadRequest(f"box {text[:40]!r}", "expected x,y,width,height in pixels, width and height at least 1")
+    x, y, width, height = (float(part) for part in text.split(","))
     return x, y, width, height

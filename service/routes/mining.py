@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from curator import mining
 from service.answers import answer, nothing
 from service.context import service_of
-from service.routes.decisions import DecisionAnswer, Key, Name
-from service.routes.search import NOT_READY, FilterBody
-from service.schemas import NAME, Answered, Asked, RowNumber
+from service.routes.decisions import DecisionAnswer, Key
+from service.routes.search import NOT_READY, Column, FilterBody
+from service.schemas import NAME, Answered, Asked, GivenName, RowNumber, exactly_one
 from service.security import Admin, Reader, Reviewer
 
 router = APIRouter(prefix="/v1/workspaces/{ws}", tags=["mining"])
@@ -24,8 +24,8 @@ CampaignName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-
 class MistakesBody(Asked):
     """The columns whose difference is a mistake."""
 
-    label: Name = Field(examples=["label"])
-    prediction: Name = Field(examples=["meta_prediction"])
+    label: Column = Field(examples=["label"])
+    prediction: Column = Field(examples=["meta_prediction"])
 
 
 class CampaignBody(Asked):
@@ -35,12 +35,14 @@ class CampaignBody(Asked):
     rows: list[RowNumber] = Field([], max_length=20_000, examples=[[1, 2, 3]])
     filter: FilterBody | None = None
     mistakes: MistakesBody | None = None
-    collection: Name | None = None
+    collection: GivenName | None = None
     pool: FilterBody | None = Field(None, description="who may be found; none: the unlabelled, else all")
     modes: int | None = Field(None, ge=1, le=50, description="none: as many as the failures show")
     budget: int = Field(200, ge=1, le=1_000_000)
     spacing_s: float = Field(1.0, ge=0, le=1e6, description="least seconds between finds of one video")
     how: Literal["fused", "mean", "centred", "max", "probe"] | None = None
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("rows", "filter", "mistakes", "collection"))
 
 
 class ReviewBody(Asked):

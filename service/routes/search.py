@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from curator.searching import Example, Served, parse_example, parse_request
-from service import cursors
+from service import cursors, queries
 from service.answers import answer
 from service.context import Service, service_of
-from service.problems import BadRequest, TooLarge
+from service.problems import TooLarge
 from service.routes.workspaces import UNKNOWN
-from service.schemas import Answered, Asked, ErrorBody, RowNumber
+from service.schemas import Answered, Asked, ErrorBody, RowNumber, exactly_one
 from service.security import Reader
 
 router = APIRouter(prefix="/v1/workspaces/{ws}/search", tags=["search"])
@@ -26,24 +25,54 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorBody, "description": "A stage that this needs has not run"},
     410: {"model": ErrorBody, "description": "The cursor is of an older snapshot"},
     413: {"model": ErrorBody, "description": "More bytes, images or searches than the server takes"},
+    415: {"model": ErrorBody, "description": "An image that is also something else"},
     503: {"model": ErrorBody, "description": "The workspace is damaged"},
 }
-MAX_UPLOADS = 16  # images beside one search
 
-Box = Annotated[list[float], Field(min_length=4, max_length=4, description="x, y, width, height in pixels")]
+Start = Annotated[float, Field(ge=0, lt=1e6)]
+Length = Annotated[float, Field(gt=0, lt=1e6)]
+Box = Annotated[tuple[Start, Start, Length, Length], Field(description="x, y, width, height in pixels")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 FilterBody = Annotated[dict[str, Any], Field(description="a typed filter, see docs/search.md")]
 
 
-class ExampleBody(Asked):
-    """One thing to be like, or unlike: exactly one of row, image, upload, vector, text and collection."""
+BOXED = {"box": ("row", "image", "url")}
+
+
+class PictureBody(Asked):
+    """One picture: exactly one of row, image and url; where files come along, also upload."""
 
     row: RowNumber | None = None
-    image: str | None = Field(None, description="an image file as base64 text")
+    image: str | None = Field(None, max_length=100_000_000, description="an image file as base64 text")
+    url: str | None = Field(
+        None, max_length=2_000, pattern=r"^https?://[!-~]+$",
+        description="where the server may read the image (started with --fetch-urls): http or https, public addresses",
+    )  # fmt: skip
     upload: str | None = Field(None, max_length=100, description="name of a file sent beside the request (multipart)")
-    vector: list[float] | None = Field(None, max_length=100_000, description="in the space searched")
+    box: Box | None = Field(None, description="only this part of the picture")
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("row", "image", "url", beside=BOXED, hidden=("upload",)))
+
+
+class ExampleBody(PictureBody):
+    """One thing to be like, or unlike: exactly one of row, image, url, vector, text and collection.
+
+    Where files come along, an example may also be {"upload": NAME}.
+    """
+
+    vector: list[Number] | None = Field(None, min_length=1, max_length=100_000, description="in the space searched")
     text: str | None = Field(None, max_length=1_000, description="needs a CLIP-like space; else tags are searched")
     collection: str | None = Field(None, max_length=100, description="every row of it")
-    box: Box | None = Field(None, description="with row or image: only this part of the picture")
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(
+        "row", "image", "url", "vector", "text", "collection", beside=BOXED, hidden=("upload",)
+    ))  # fmt: skip
+
+
+def _max_without_negatives(schema: dict[str, Any]) -> None:
+    both = {"method": {"const": "max"}, "negatives": {"minItems": 1}}
+    schema["not"] = {"required": list(both), "properties": both}
 
 
 class SearchBody(Asked):
@@ -52,18 +81,20 @@ class SearchBody(Asked):
     positives: list[ExampleBody] = Field(min_length=1, max_length=1_000, examples=[[{"row": 17}]])
     negatives: list[ExampleBody] = Field([], max_length=1_000)
     k: int = Field(10, ge=1, le=1_000, description="hits, or with group_by groups")
-    offset: int = Field(0, ge=0, le=10_000)
+    offset: int = Field(0, ge=0, le=9_000)
     cursor: str | None = Field(None, max_length=500, description="of an answer: its next page")
     min_similarity: float | None = Field(None, ge=-1, le=1)
     filter: FilterBody | None = None
-    group_by: str | None = Field(None, max_length=200, description="neardup, video or a column: one hit for each group")
+    group_by: Column | None = Field(None, description="neardup, video or a column: one hit for each group")
     space: str | None = Field(None, max_length=200)
     method: Literal["auto", "rocchio", "probe", "max"] = "auto"
     alpha: float = Field(1.0, ge=0, le=100, description="rocchio: weight of texts, images and vectors")
     beta: float = Field(0.75, ge=0, le=100, description="rocchio: weight of rows and collections")
     gamma: float = Field(0.15, ge=0, le=100, description="rocchio: weight of the negatives")
     centred: bool = Field(False, description="subtract the space's mean first")
-    fields: list[str] = Field([], max_length=64, description="columns that come with each hit", examples=[["uri"]])
+    fields: list[Column] = Field([], max_length=64, description="columns that come with each hit", examples=[["uri"]])
+
+    model_config = ConfigDict(json_schema_extra=_max_without_negatives)
 
 
 class BatchBody(Asked):
@@ -75,11 +106,11 @@ class BatchBody(Asked):
 class DuplicatesBody(Asked):
     """Have we already got this?"""
 
-    example: ExampleBody = Field(examples=[{"row": 17}])
+    example: PictureBody = Field(examples=[{"row": 17}])
     threshold: float | None = Field(None, ge=-1, le=1, description="none: the calibrated or configured one")
     k: int = Field(10, ge=1, le=1_000)
     space: str | None = Field(None, max_length=200)
-    fields: list[str] = Field([], max_length=64)
+    fields: list[Column] = Field([], max_length=64)
 
 
 class HitAnswer(Answered):
@@ -142,7 +173,8 @@ class DuplicatesAnswer(Answered):
 @router.post("", response_model=SearchAnswer, responses=NOT_READY)
 def search(request: Request, principal: Reader, ws: str, body: SearchBody) -> JSONResponse:
     """Find what is like the positives and unlike the negatives; filters are applied inside the search."""
-    return answer(_searched(service_of(request), ws, [_plain(body)], {})[0])
+    service = service_of(request)
+    return answer(_searched(service, ws, [_plain(body)], queries.Pictures(service))[0])
 
 
 @router.post("/upload", response_model=SearchAnswer, responses=NOT_READY)
@@ -155,9 +187,11 @@ def search_upload(
 ) -> JSONResponse:
     """The same with images sent as files; without `request`, the files are the positives."""
     service = service_of(request)
-    uploads = _read(files, service)
-    asked: Any = _json(request_json) if request_json else {"positives": [{"upload": name} for name in uploads]}
-    return answer(_searched(service, ws, [_plain(_validated(asked))], uploads)[0])
+    pictures = queries.read(files, service)
+    asked = {"positives": [{"upload": name} for name in pictures.files]}
+    if request_json:
+        asked = queries.parsed(request_json)
+    return answer(_searched(service, ws, [_plain(_validated(asked))], pictures)[0])
 
 
 @router.post("/batch", response_model=BatchAnswer, responses=NOT_READY)
@@ -168,13 +202,15 @@ def search_batch(request: Request, principal: Reader, ws: str, body: BatchBody) 
         raise TooLarge(
             f"{len(body.searches)} searches in one call, at most {service.settings.max_queries}", "send fewer"
         )
-    return answer({"answers": _searched(service, ws, [_plain(one) for one in body.searches], {})})
+    asked = [_plain(one) for one in body.searches]
+    return answer({"answers": _searched(service, ws, asked, queries.Pictures(service))})
 
 
 @router.post("/near-duplicates", response_model=DuplicatesAnswer, responses=NOT_READY)
 def near_duplicates(request: Request, principal: Reader, ws: str, body: DuplicatesBody) -> JSONResponse:
     """Have we already got this row or image? By its bytes, then by the calibrated or given threshold."""
-    return answer(_duplicates(service_of(request), ws, body, {}))
+    service = service_of(request)
+    return answer(_duplicates(service, ws, body, queries.Pictures(service)))
 
 
 @router.post("/near-duplicates/upload", response_model=DuplicatesAnswer, responses=NOT_READY)
@@ -189,25 +225,25 @@ def near_duplicates_upload(
 ) -> JSONResponse:
     """The same for an image sent as a file."""
     service = service_of(request)
-    uploads = _read([file], service)
-    example = ExampleBody(upload=next(iter(uploads)))
+    pictures = queries.read([file], service)
+    example = PictureBody(upload=next(iter(pictures.files)))
     body = DuplicatesBody(example=example, threshold=threshold, k=k, space=space, fields=["uri"])
-    return answer(_duplicates(service, ws, body, uploads))
+    return answer(_duplicates(service, ws, body, pictures))
 
 
 def _searched(
-    service: Service, ws: str, asked: list[dict[str, Any]], uploads: dict[str, bytes]
+    service: Service, ws: str, asked: list[dict[str, Any]], pictures: queries.Pictures
 ) -> list[dict[str, Any]]:
     served = service.registry.served(ws)
     secret = service.state.secret("cursors")
     requests, digests = [], []
     for one in asked:
-        digest = cursors.digest_of({**one, "ws": ws, "uploads": sorted(uploads)})
+        digest = cursors.digest_of({**one, "ws": ws, "files": pictures.digests})
         cursor = one.pop("cursor", None)
         if cursor is not None:
             one["offset"] = cursors.offset_of(secret, cursor, served.sequence, digest)
         digests.append(digest)
-        requests.append(parse_request(_with_uploads(one, uploads)))
+        requests.append(parse_request(pictures.put_into(one)))
     started = time.perf_counter()
     found = served.search_many(requests)
     service.metrics.search.labels(ws).observe(time.perf_counter() - started)
@@ -218,9 +254,9 @@ def _searched(
     return bodies
 
 
-def _duplicates(service: Service, ws: str, body: DuplicatesBody, uploads: dict[str, bytes]) -> dict[str, Any]:
+def _duplicates(service: Service, ws: str, body: DuplicatesBody, pictures: queries.Pictures) -> dict[str, Any]:
     served: Served = service.registry.served(ws)
-    example: Example = parse_example(_with_upload(_plain(body.example), uploads))
+    example: Example = parse_example(pictures.of(_plain(body.example)))
     found = served.near_duplicates(example, threshold=body.threshold, k=body.k, space=body.space, fields=body.fields)
     return found.to_json()
 
@@ -230,53 +266,8 @@ def _plain(body: Asked) -> dict[str, Any]:
     return body.model_dump(exclude_unset=True, exclude_none=True)
 
 
-def _with_uploads(asked: dict[str, Any], uploads: dict[str, bytes]) -> dict[str, Any]:
-    sides = {
-        side: [_with_upload(example, uploads) for example in asked.get(side, [])] for side in ("positives", "negatives")
-    }
-    return {**asked, **sides}
-
-
-def _with_upload(example: dict[str, Any], uploads: dict[str, bytes]) -> dict[str, Any]:
-    if "upload" not in example:
-        return example
-    name = example.pop("upload")
-    if name not in uploads:
-        there = ", ".join(uploads) or "none; send them as multipart to the path ending in /upload"
-        raise BadRequest(f"no file {name!r} came with the request", f"there are: {there}")
-    return {**example, "image": uploads[name]}
-
-
-def _read(files: list[UploadFile], service: Service) -> dict[str, bytes]:
-    """Bytes of the files by name.
-
-    Raises:
-        TooLarge: too many, or one is too large.
-        BadRequest: two of one name, or none.
-    """
-    if len(files) > MAX_UPLOADS:
-        raise TooLarge(f"{len(files)} files beside one search, at most {MAX_UPLOADS}", "send fewer")
-    limit, out = service.settings.max_upload_bytes, {}
-    for at, file in enumerate(files):
-        data = file.file.read(limit + 1)
-        name = (file.filename or f"file{at}")[:100]
-        if len(data) > limit:
-            raise TooLarge(f"{name!r} is over {limit} bytes", "send a smaller image")
-        if name in out:
-            raise BadRequest(f"two files are called {name!r}", "give each a name of its own")
-        out[name] = data
-    return out
-
-
 def _validated(asked: Any) -> SearchBody:
     try:
         return SearchBody.model_validate(asked)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("the part `request` is no JSON", "send a search as the JSON route takes it") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -11,16 +11,17 @@ from pydantic import Field
 from service.answers import answer
 from service.context import service_of
 from service.routes.workspaces import UNKNOWN
-from service.schemas import Answered, Asked
+from service.schemas import Answered, Asked, ErrorBody, GivenName
 from service.security import Admin, Role
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+TAKEN: dict[int | str, dict[str, Any]] = {409: {"model": ErrorBody, "description": "A live token has the name"}}
 
 
 class NewToken(Asked):
     """A token to make."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, examples=["ann"])]
+    name: GivenName = Field(examples=["ann"])
     role: Role
     days: Annotated[float | None, Field(gt=0, le=3_650, description="until it ends; none: never")] = 90
 
@@ -56,7 +57,7 @@ def tokens(request: Request, principal: Admin) -> JSONResponse:
     return answer({"tokens": [token.to_json() for token in service_of(request).state.tokens.list()]})
 
 
-@router.post("", status_code=201, response_model=MadeToken)
+@router.post("", status_code=201, response_model=MadeToken, responses=TAKEN)
 def create_token(request: Request, principal: Admin, body: NewToken) -> JSONResponse:
     """Make a token; as `curator token create`."""
     expires_s = None if body.days is None else body.days * 86_400
