@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from curator.errors import BadDecision, Conflict, UnknownName
+from curator.errors import Conflict, UnknownName
 from curator.state.database import Database
-from curator.state.names import checked
+from curator.state.decisions import told_as_json
+from curator.state.names import checked, plain
 
 MAX_BODY = 16_000_000  # characters; a campaign of many failures and a trigger's weights fit
 
@@ -43,7 +44,7 @@ def get(database: Database, kind: str, name: str) -> Document:
     Raises:
         UnknownName: there is none, or it was deleted.
     """
-    lines = database.read(f"{_NEWEST} AND name = ?", (kind, name))
+    lines = database.read(f"{_NEWEST} AND name = ?", (kind, plain(name)))
     if not lines or lines[0][3] is None:
         there = ", ".join(document.name for document in every(database, kind)) or "none yet"
         raise UnknownName(f"no {kind} {name!r}; there are: {there}")
@@ -63,12 +64,7 @@ def put(database: Database, kind: str, name: str, body: Any, who: str, version: 
         Conflict: `version` is given and is not the newest any more; 0 says that there must be none.
     """
     name = checked(name, kind)
-    try:
-        told = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise BadDecision(f"the {kind} {name!r} cannot be kept as JSON: {error}") from error
-    if told is not None and len(told) > MAX_BODY:
-        raise BadDecision(f"the {kind} {name!r} has {len(told)} characters; at most {MAX_BODY}")
+    told = None if body is None else told_as_json(body, f"{kind} {name!r}", MAX_BODY)
     with database.write() as connection:
         line = connection.execute(
             "SELECT version, who, at, body FROM documents WHERE kind = ? AND name = ? ORDER BY version DESC LIMIT 1",
@@ -91,7 +87,7 @@ def history(database: Database, kind: str, name: str) -> list[Document]:
     return [
         _of(line)
         for line in database.read(
-            f"SELECT {COLUMNS} FROM documents WHERE kind = ? AND name = ? ORDER BY version DESC", (kind, name)
+            f"SELECT {COLUMNS} FROM documents WHERE kind = ? AND name = ? ORDER BY version DESC", (kind, plain(name))
         )
     ]
 

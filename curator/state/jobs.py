@@ -179,11 +179,16 @@ class Jobs:
         """A new job that does the same; finished work of the old one is found and not done again.
 
         Raises:
-            Conflict: the job is not over yet, or is done.
+            Conflict: the job is not over yet, is done, or goes on already.
         """
         old = self.get(number)
         if old.state not in ("interrupted", "failed", "cancelled"):
             raise Conflict(f"job {number} is {old.state}; only an interrupted, failed or cancelled one can go on")
+        going = self._database.read(
+            "SELECT id, state FROM jobs WHERE resumes = ? AND state IN ('queued', 'running') LIMIT 1", (number,)
+        )
+        if going:
+            raise Conflict(f"job {number} goes on already, as {going[0][0]}, which is {going[0][1]}")
         return self.add(old.workspace, old.kind, old.params, who=who, resumes=number)
 
     def interrupt_dead(self) -> list[Job]:

@@ -7,15 +7,16 @@ import unicodedata
 from curator.errors import BadName
 
 LONGEST = 100
-_HIDDEN = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Co",
-    "Cn",
-    "Zl",
-    "Zp",
-)  # controls, zero-width and bidi marks, surrogates, private, unassigned
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Controls, zero-width and bidirectional marks, surrogates, private and unassigned characters, line separators."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+"""Characters of other categories that show nothing: joiners, Hangul fillers, empty Braille."""
+_SELECTORS = {*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}  # one character drawn in another way, as of emoji
+
+
+def plain(name: str) -> str:
+    """The form in which names are stored and looked up: NFC, without space around it."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def checked(name: str, what: str = "tag") -> str:
@@ -24,17 +25,20 @@ def checked(name: str, what: str = "tag") -> str:
     Raises:
         BadName: it is empty, too long, cannot stand in an address, or holds characters that cannot be seen.
     """
-    plain = unicodedata.normalize("NFC", name).strip()
-    if not plain or len(plain) > LONGEST:
-        raise BadName(f"a {what} of {len(plain)} characters; expected 1 to {LONGEST}")
-    if "/" in plain or not plain.strip("."):
-        raise BadName(f"the {what} {plain!r} cannot stand in an address; leave out slashes, and use more than dots")
-    hidden = [c for c in plain if unicodedata.category(c) in _HIDDEN]
+    found = plain(name)
+    if not found or len(found) > LONGEST:
+        raise BadName(f"a {what} of {len(found)} characters; expected 1 to {LONGEST}")
+    if "/" in found or not found.strip("."):
+        raise BadName(f"the {what} {found!r} cannot stand in an address; leave out slashes, and use more than dots")
+    hidden = [c for c in found if unicodedata.category(c) in _HIDDEN or c in _BLANK]
+    if ord(found[0]) in _SELECTORS:  # nothing before it to be drawn in another way
+        hidden.append(found[0])
     if hidden:
         raise BadName(f"the {what} holds the invisible character U+{ord(hidden[0]):04X}; leave it out")
-    return plain
+    return found
 
 
 def folded(name: str) -> str:
     """What two names that look the same have in common."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(character for character in name if ord(character) not in _SELECTORS)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,16 +15,23 @@ from typing import Any
 import numpy as np
 
 from curator.data import IntArray
-from curator.errors import NameTaken, UnknownName
+from curator.errors import BadDecision, Conflict, NameTaken, UnknownName
 from curator.state import decisions, documents, travel
 from curator.state.database import NAME, Database
-from curator.state.decisions import Decision
+from curator.state.decisions import Decision, Wish
 from curator.state.documents import Document
 from curator.state.jobs import Jobs
-from curator.state.names import checked, folded
+from curator.state.names import checked, folded, plain
 from curator.state.tokens import Tokens
 
 MAX_LISTED = 10_000
+_LARGEST = 2**63 - 1  # that SQLite can hold
+_ABOUT_ROW = """
+    SELECT t.decision FROM touches t JOIN subjects s ON s.id = t.subject
+    WHERE t.row = ? AND s.area NOT IN ('collection_exists', 'pair', 'not_duplicate')
+    UNION SELECT p.id FROM decisions p, json_each(p.rows) j
+    WHERE p.kind IN ('pair', 'not_duplicate', 'keep') AND j.value = ?
+"""
 
 
 class State:
@@ -53,9 +64,17 @@ class State:
         self._database.read("SELECT count(*) FROM documents WHERE kind = ''")
 
     def is_consistent(self) -> bool:
-        """Whether what holds is what a replay of the log gives."""
-        stored = self._database.read("SELECT area, subject, row, decision, is_on, place FROM holds")
-        return set(stored) == decisions.replayed(self._database)
+        """Whether what holds is what a replay of the log gives; reads everything."""
+        touched, holding = decisions.replayed(self._database)
+        shown = (
+            "SELECT s.area, s.name, c.row, c.decision, c.is_on, c.place FROM {} c JOIN subjects s ON s.id = c.subject"
+        )
+        counted = self._database.read("SELECT area, name, n FROM subjects WHERE n != 0")
+        return (
+            set(self._database.read(shown.format("touches"))) == touched
+            and set(self._database.read(shown.format("holds"))) == holding
+            and {(area, name): n for area, name, n in counted} == Counter(cell[:2] for cell in holding if cell[4])
+        )
 
     def backup(self, target: Path) -> None:
         """A consistent copy, while others go on writing; none where nothing was decided yet."""
@@ -90,12 +109,22 @@ class State:
             Conflict: somebody decided about the same after `expect`.
         """
         plain = [int(row) for row in rows]
+        if kind in decisions.NAMED:
+            subject = checked(subject, decisions.NAMED[kind])
+        if kind in decisions.MOVES and plain:
+            raise BadDecision(f"a decision of kind {kind!r} is about every row of {subject!r}; name none")
+        if kind.startswith("rename") and isinstance(value, str):
+            value = checked(value, decisions.NAMED.get(kind, "name"))
+        wish = Wish(kind, plain, value, subject, note, who)
         with self._database.write() as connection:
-            subject, value = self._named(kind, subject, value)
-            return decisions.add(
-                connection, kind=kind, rows=plain, value=value, subject=subject, note=note, who=who, key=key,
-                expect=expect,
-            )  # fmt: skip
+            if key is not None and (known := decisions.of_key(connection, key)) is not None:
+                if not wish.is_of(known):
+                    raise Conflict(f"the key {key!r} was used for another decision, number {known.id}; take a new key")
+                return known
+            _check_names(connection, wish)
+            if kind in decisions.MOVES:  # written down, so that a replay elsewhere moves the same ones
+                wish = replace(wish, rows=decisions.members(connection, decisions.MOVES[kind], subject))
+            return decisions.add(connection, wish, key=key, expect=expect)
 
     def undo(self, number: int, *, who: str) -> Decision:
         """Take a decision back: what held before it holds again, unless something newer was said.
@@ -117,7 +146,9 @@ class State:
         Raises:
             UnknownName: there is none of that number.
         """
-        lines = self._database.read(f"SELECT {decisions.COLUMNS} FROM decisions WHERE id = ?", (number,))
+        lines = self._database.read(
+            f"SELECT {decisions.COLUMNS} FROM decisions d WHERE d.id = ?", (min(number, _LARGEST),)
+        )
         if not lines:
             raise UnknownName(f"no decision {number}; `curator decisions` lists them")
         return decisions.of_row(lines[0])
@@ -134,7 +165,6 @@ class State:
         before: int | None = None,
     ) -> list[Decision]:
         """Decisions that fit, newest first; `before` a number goes on from an earlier page."""
-        named = ", ".join(f"d.{column.strip()}" for column in decisions.COLUMNS.split(","))
         conditions: list[str] = ["1"]
         given: list[Any] = []
         for column, value in (("kind", kind), ("subject", subject), ("who", who)):
@@ -142,19 +172,15 @@ class State:
                 conditions.append(f"d.{column} = ?")
                 given.append(value)
         if row is not None:
-            conditions.append(
-                "(EXISTS (SELECT 1 FROM touches t WHERE t.row = ? AND t.decision = d.id AND t.area NOT LIKE '%exists') "
-                "OR (d.kind IN ('pair', 'not_duplicate', 'keep') AND EXISTS "
-                "(SELECT 1 FROM json_each(d.rows) WHERE value = ?)))"
-            )
-            given += [row, row]
+            conditions.append(f"d.id IN ({_ABOUT_ROW})")
+            given += [min(row, _LARGEST)] * 2
         if not include_undone:
             conditions.append("d.undone_at IS NULL")
         if before is not None:
             conditions.append("d.id < ?")
-            given.append(before)
+            given.append(min(before, _LARGEST))
         lines = self._database.read(
-            f"SELECT {named} FROM decisions d WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?",
+            f"SELECT {decisions.COLUMNS} FROM decisions d WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?",
             (*given, min(limit, MAX_LISTED)),
         )
         return [decisions.of_row(line) for line in lines]
@@ -168,17 +194,14 @@ class State:
 
     def tags(self) -> list[tuple[str, int]]:
         """Tags with their number of rows, by name."""
-        lines = self._database.read(
-            "SELECT subject, count(*) FROM holds WHERE area = 'tag' AND is_on GROUP BY subject ORDER BY subject"
-        )
-        return [(str(name), int(n)) for name, n in lines]
+        return self._counted("SELECT name, n FROM subjects WHERE area = ? AND n > 0 ORDER BY name", "tag")
 
     def rows_tagged(self, names: Sequence[str]) -> IntArray:
         """Rows with any of the tags, increasing; a tag nobody gave has none."""
-        marks = ", ".join("?" * len(names))
         return _rows(self._database.read(
-            f"SELECT DISTINCT row FROM holds WHERE area = 'tag' AND is_on AND subject IN ({marks}) ORDER BY row",
-            tuple(names),
+            "SELECT DISTINCT h.row FROM subjects s JOIN holds h ON h.subject = s.id WHERE s.area = 'tag' AND h.is_on "
+            "AND s.name IN (SELECT value FROM json_each(?)) ORDER BY h.row",
+            (json.dumps([plain(name) for name in names]),),
         ))  # fmt: skip
 
     def tags_of(self, rows: Sequence[int] | IntArray) -> dict[int, list[str]]:
@@ -186,8 +209,9 @@ class State:
         out: dict[int, list[str]] = {}
         for some in _blocks([int(row) for row in rows]):
             for row, name in self._database.read(
-                "SELECT row, subject FROM holds WHERE area = 'tag' AND is_on "
-                "AND row IN (SELECT value FROM json_each(?)) ORDER BY row, subject",
+                "SELECT DISTINCT h.row, s.name FROM json_each(?) j CROSS JOIN touches t ON t.row = j.value "
+                "CROSS JOIN subjects s ON s.id = t.subject AND s.area = 'tag' "
+                "CROSS JOIN holds h ON h.subject = t.subject AND h.row = t.row WHERE h.is_on ORDER BY h.row, s.name",
                 (str(some),),
             ):
                 out.setdefault(row, []).append(name)
@@ -195,25 +219,25 @@ class State:
 
     def collections(self) -> list[tuple[str, int]]:
         """Collections with their number of rows, by name; empty ones too."""
-        lines = self._database.read(
-            "SELECT e.subject, (SELECT count(*) FROM holds h WHERE h.area = 'collection' AND h.subject = e.subject "
-            "AND h.is_on) FROM holds e WHERE e.area = ? AND e.is_on ORDER BY e.subject",
-            (decisions.EXISTS,),
+        return self._counted(
+            "SELECT e.name, coalesce(c.n, 0) FROM subjects e LEFT JOIN subjects c "
+            "ON c.area = 'collection' AND c.name = e.name WHERE e.area = ? AND e.n > 0 ORDER BY e.name",
+            decisions.EXISTS,
         )
-        return [(str(name), int(n)) for name, n in lines]
 
     def collection(self, name: str) -> IntArray:
-        """Rows of a collection, in the order they were put in.
+        """Rows of a collection, in the order they were put in; one put in again is the last.
 
         Raises:
             UnknownName: there is no such collection.
         """
-        if not self._has(decisions.EXISTS, name):
-            there = ", ".join(known for known, _ in self.collections()) or "none yet"
-            raise UnknownName(f"no collection {name!r}; there are: {there}")
+        there = [known for known, _ in self.collections()]
+        if plain(name) not in there:
+            raise UnknownName(f"no collection {name!r}; there are: {', '.join(there[:20]) or 'none yet'}")
         return _rows(self._database.read(
-            "SELECT row FROM holds WHERE area = 'collection' AND subject = ? AND is_on ORDER BY decision, place",
-            (name,),
+            "SELECT h.row FROM subjects s JOIN holds h ON h.subject = s.id "
+            "WHERE s.area = 'collection' AND s.name = ? AND h.is_on ORDER BY h.decision, h.place",
+            (plain(name),),
         ))  # fmt: skip
 
     def reviews(self, subject: str) -> dict[int, Decision]:
@@ -233,13 +257,16 @@ class State:
         return [decision for _, decision in self._held(kind, None)]
 
     def _held(self, area: str, subject: str | None) -> Iterator[tuple[int, Decision]]:
-        named = ", ".join(f"d.{column.strip()}" for column in decisions.COLUMNS.split(","))
         for row, *line in self._database.read(
-            f"SELECT h.row, {named} FROM holds h JOIN decisions d ON d.id = h.decision "
-            "WHERE h.area = ?1 AND h.is_on AND (?2 IS NULL OR h.subject = ?2) ORDER BY h.decision, h.place",
+            f"SELECT h.row, {decisions.COLUMNS} FROM subjects s JOIN holds h ON h.subject = s.id "
+            "JOIN decisions d ON d.id = h.decision "
+            "WHERE s.area = ?1 AND h.is_on AND (?2 IS NULL OR s.name = ?2) ORDER BY h.decision, h.place",
             (area, subject),
         ):
             yield row, decisions.of_row(tuple(line))
+
+    def _counted(self, query: str, area: str) -> list[tuple[str, int]]:
+        return [(str(name), int(n)) for name, n in self._database.read(query, (area,))]
 
     # -- documents -----------------------------------------------------------------------------------------------
 
@@ -285,42 +312,6 @@ class State:
         """Take in what is not known yet, all or nothing; raises BadDecision."""
         return travel.read(self._database, iter(lines))
 
-    # -- names ---------------------------------------------------------------------------------------------------
-
-    def _named(self, kind: str, subject: str, value: Any) -> tuple[str, Any]:
-        """Names as they are stored.
-
-        Raises:
-            BadName: it cannot be one, or looks like another.
-            UnknownName: what is to be renamed or deleted is not there.
-        """
-        area = {"tag": "tag", "untag": "tag", "rename_tag": "tag"}.get(kind, "")
-        if kind in ("collect", "uncollect", "create_collection", "delete_collection", "rename_collection"):
-            area = "collection"
-        if not area:
-            return subject, value
-        subject = checked(subject, area)
-        known = [name for name, _ in (self.tags() if area == "tag" else self.collections())]
-        if kind in ("untag", "uncollect", "rename_tag", "rename_collection", "delete_collection"):
-            if subject not in known:
-                raise UnknownName(f"no {area} {subject!r}; there are: {', '.join(known[:20]) or 'none yet'}")
-            if not kind.startswith("rename"):
-                return subject, value
-            value = checked(str(value), area)
-            _refuse_alike(value, [name for name in known if name != subject], area)
-            if value in known:
-                raise NameTaken(f"there is a {area} {value!r} already; choose another name")
-            return subject, value
-        if kind == "create_collection" and subject in known:
-            raise NameTaken(f"there is a collection {subject!r} already; choose another name")
-        _refuse_alike(subject, known, area)
-        return subject, value
-
-    def _has(self, area: str, subject: str) -> bool:
-        return bool(self._database.read(
-            "SELECT 1 FROM holds WHERE area = ? AND subject = ? AND is_on LIMIT 1", (area, subject)
-        ))  # fmt: skip
-
 
 def open_state(folder: Path | str, *, create: bool = True) -> State:
     """Open the state beside a workspace, or of a served root.
@@ -336,9 +327,33 @@ def open_state(folder: Path | str, *, create: bool = True) -> State:
     return State(Path(folder), create=create)
 
 
+def _check_names(connection: sqlite3.Connection, wish: Wish) -> None:
+    """Whether what a decision names is there, or may be made.
+
+    Raises:
+        NameTaken: it looks like another, or is taken.
+        UnknownName: what is to be renamed, emptied or deleted is not there.
+    """
+    kind, area, name = wish.kind, decisions.NAMED.get(wish.kind), wish.subject
+    if area is None:
+        return
+    known = decisions.names(connection, "tag" if area == "tag" else decisions.EXISTS)
+    if kind in decisions.MOVES or kind in ("untag", "uncollect"):
+        if name not in known:
+            raise UnknownName(f"no {area} {name!r}; there are: {', '.join(known[:20]) or 'none yet'}")
+        if not kind.startswith("rename"):
+            return
+        known, name = [other for other in known if other != name], str(wish.value)
+    if name in known and (kind.startswith("rename") or kind == "create_collection"):
+        raise NameTaken(f"there is a {area} {name!r} already; choose another name")
+    if name not in known:
+        _refuse_alike(name, known, area)
+
+
 def _refuse_alike(name: str, known: Iterable[str], area: str) -> None:
+    seen = folded(name)
     for other in known:
-        if other != name and folded(other) == folded(name):
+        if folded(other) == seen:
             raise NameTaken(f"the {area} {name!r} looks like {other!r}, which is there; use that one")
 
 

@@ -7,16 +7,18 @@ import hmac
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from curator.errors import NameTaken, UnknownName, UsageError
+from curator.errors import CannotWrite, NameTaken, UnknownName, UsageError
 from curator.state.database import Database
-from curator.state.names import checked
+from curator.state.names import checked, plain
 
 Role = Literal["reader", "reviewer", "admin"]
 ROLES: tuple[str, ...] = get_args(Role)
 SECRET = re.compile(r"cur_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+LONGEST_S = 100 * 365 * 24 * 3600.0
 USED_EVERY_S = 60.0  # the time of the last use is written at most so often
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
@@ -63,8 +65,8 @@ class Tokens:
         name = checked(name, "token's name")
         if role not in ROLES:
             raise UsageError(f"role {role!r}; expected one of {', '.join(ROLES)}")
-        if expires_s is not None and not expires_s > 0:
-            raise UsageError(f"a token that ends in {expires_s:g} s; expected a time above 0")
+        if expires_s is not None and not 0 < expires_s <= LONGEST_S:
+            raise UsageError(f"a token that ends in {expires_s:g} s; expected a time above 0, at most {LONGEST_S:g}")
         number, now = secrets.token_hex(6), time.time()
         secret = f"cur_{number}_{secrets.token_urlsafe(32)}"
         token = Token(number, name, role, now, None if expires_s is None else now + expires_s, None, None)
@@ -95,7 +97,7 @@ class Tokens:
         if not token.is_alive:
             return None
         if token.used is None or time.time() - token.used > USED_EVERY_S:
-            with self._database.write() as connection:
+            with suppress(CannotWrite), self._database.write() as connection:  # a full disk does not lock anybody out
                 connection.execute("UPDATE tokens SET used = ? WHERE id = ?", (time.time(), token.id))
         return token
 
@@ -105,6 +107,7 @@ class Tokens:
         Raises:
             UnknownName: there is none.
         """
+        name = plain(name)
         with self._database.write() as connection:
             cursor = connection.execute(
                 "UPDATE tokens SET revoked = ? WHERE (name = ? OR id = ?) AND revoked IS NULL",
