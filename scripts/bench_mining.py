@@ -158,8 +158,8 @@ def show(what: str, truth: Any, results: dict[str, list[tuple[list[float], list[
                 f"{m:+.3f} ± {1.96 * s / len(runs) ** 0.5:.3f}"
                 for m, s in zip(steps.mean(axis=0), steps.std(axis=0), strict=True)
             )
-            print(f"{'':<28}round 0 over plain, draw by draw: {ahead.mean():+.3f} ± {1.96 * ahead.std() / len(runs) ** 0.5:.3f}; "
-                  f"each round adds {told}")  # fmt: skip
+            half = 1.96 * ahead.std() / len(runs) ** 0.5
+            print(f"{'':<28}round 0 over plain, draw by draw: {ahead.mean():+.3f} ± {half:.3f}; each round adds {told}")
     print()
 
 

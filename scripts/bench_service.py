@@ -169,10 +169,8 @@ def main() -> None:
         ask(server.port, path, bodies[:8] * asked.workers)
         print(f"\nfirst answer after {time.perf_counter() - started:.1f} s (vectors and index are loaded)")
         before = rss_mb(server.process.pid)
-        print(
-        print(f"\n{'over HTTP':<24} {'clients':>8} {'p50 ms':>8} {'p95':>8} {'p99':>8} {'per s':>8} {'errors':>7}"
-              "  recall@10")  # fmt: skip
-        )
+        titles = "".join(f"{title:>8} " for title in ("p50 ms", "p95", "p99", "per s", "errors"))
+        print(f"\n{'over HTTP':<24} {'clients':>8} {titles} recall@10")
         cases: dict[str, dict[str, Any] | None] = {"no filter": None, **filters(asked.n)}
         for label, filter_ in cases.items():
             sent = [{**body, **({"filter": filter_} if filter_ else {})} for body in bodies]

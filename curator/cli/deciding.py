@@ -38,6 +38,8 @@ def tags(
 
     Example: curator tags -w street-scenes --add night --filter '{"column": "brightness", "lt": 0.2}'
     """
+    _at_most_one(add=add, remove=remove, rename=rename)
+    _rows_are_used(rows, filter, add is not None or remove is not None)
     with _state(workspace) as state:
         if rename is not None:
             _said(state.decide("rename_tag", subject=rename[0], value=rename[1], who=person()), as_json)
@@ -67,14 +69,17 @@ def collections(
 
     Example: curator collections -w street-scenes --add "edge cases" --rows 3,17
     """
+    _at_most_one(show=show, create=create, add=add, remove=remove, rename=rename, delete=delete)
+    _rows_are_used(rows, filter, create is not None or add is not None or remove is not None)
     with _state(workspace) as state:
         if show is not None:
             found = state.collection(show).tolist()
             _print({"name": show, "rows": found, "total": len(found)}, as_json, [str(row) for row in found])
         elif create is not None:
+            given = _rows(workspace, rows, filter) if rows is not None or filter is not None else []
             made = state.decide("create_collection", subject=create, who=person())
-            if rows or filter:
-                made = state.decide("collect", subject=create, rows=_rows(workspace, rows, filter), who=person())
+            if given:
+                made = state.decide("collect", subject=create, rows=given, who=person())
             _said(made, as_json)
         elif add is not None:
             _said(state.decide("collect", subject=add, rows=_rows(workspace, rows, filter), who=person()), as_json)
@@ -104,6 +109,7 @@ def decisions(
 
     Example: curator decisions -w street-scenes --undo 17
     """
+    _at_most_one(undo=undo, redo=redo)
     with _state(workspace) as state:
         if undo is not None:
             _said(state.undo(undo, who=person()), as_json)
@@ -131,6 +137,7 @@ def state(
     """
     from curator.disk import atomic_write, put_bytes
 
+    _at_most_one(export=export, **{"import": import_}, check=check or None)
     with _state(workspace) as kept:
         if export is not None:
             text = "".join(f"{line}\n" for line in kept.export_lines())
@@ -139,7 +146,7 @@ def state(
             _print({"path": str(export), "lines": n}, as_json, [f"{n} written to {export}"])
         elif import_ is not None:
             try:
-                lines = import_.read_text(encoding="utf-8").splitlines()
+                lines = import_.read_text(encoding="utf-8").split("\n")  # a line of JSON may hold other line ends
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(
                     f"cannot read {import_}: {error}; expected a file of `curator state --export`"
@@ -186,6 +193,17 @@ def token(
         else:
             ended = kept.tokens.revoke(str(name))
             _print(ended.to_json(), as_json, [f"revoked {ended.name}"])
+
+
+def _at_most_one(**actions: object) -> None:
+    given = [f"--{name}" for name, value in actions.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} together; give one of them at a time")
+
+
+def _rows_are_used(rows: str | None, filter: str | None, is_used: bool) -> None:
+    if not is_used and (rows is not None or filter is not None):
+        raise UsageError("rows without what to do with them; say --add or --remove and a name")
 
 
 def _state(workspace: Path) -> State:

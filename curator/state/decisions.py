@@ -119,6 +119,8 @@ class Wish:
             _check_name(self.subject, NAMED[self.kind])
         if self.kind.startswith("rename"):
             _check_name(self.value, NAMED[self.kind])
+            if self.value == self.subject:
+                raise BadName(f"the {NAMED[self.kind]} {self.subject!r} is called so already; choose another name")
 
     @property
     def told(self) -> str:

@@ -205,9 +205,11 @@ class Jobs:
         ]  # fmt: skip
 
     def _forget(self, connection: Any) -> None:
+        """Of jobs that are over, the newest ends are kept: one that ran for long is not forgotten as it ends."""
+        ended = "state IN ('done', 'failed', 'cancelled', 'interrupted')"
         connection.execute(
-            "DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled', 'interrupted') "
-            "AND (finished < ? OR number <= (SELECT number FROM jobs ORDER BY number DESC LIMIT 1 OFFSET ?))",
+            f"DELETE FROM jobs WHERE {ended} AND (finished < ?1 OR number IN (SELECT number FROM jobs "
+            f"WHERE {ended} ORDER BY finished DESC, number DESC LIMIT -1 OFFSET ?2))",
             (time.time() - KEPT_S, KEPT),
         )
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from service.routes import (
+    compat,
     decisions,
     duplicates,
     health,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOMS = (
     health, session, tokens, workspaces, search, rows, images, duplicates, decisions, mining, jobs, uploads,
-    results,
+    results, compat,
 )  # fmt: skip
 
 DESCRIPTION = """Near-duplicate search and "find more like this failure" over workspaces of images.
