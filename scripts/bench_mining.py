@@ -92,8 +92,10 @@ def one_run(
 ) -> tuple[list[float], list[int]]:
     """Precision at 50 and frames found after 0, 1, 2 and 3 rounds."""
     pool = np.flatnonzero(~near)
-    positives, negatives = list(seeds), []
-    precision, found = [], []
+    positives: list[int] = seeds.tolist()
+    negatives: list[int] = []
+    precision: list[float] = []
+    found: list[int] = []
     for _ in range(ROUNDS + 1):
         feedback = Feedback(np.asarray(positives, np.int64), np.asarray(negatives, np.int64))
         scores = scores_of(way, view, feedback, seed)

@@ -96,5 +96,25 @@ def test_the_version_is_the_packages() -> None:
     )
 
 
+def test_the_route_table_lists_every_route(tmp_path: Path) -> None:
+    from service.app import create_app
+    from service.settings import Settings
+
+    app = create_app(Settings(tmp_path))
+    app.state.service.state.close()
+    routes = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([A-Z]+ /\S*)` \|", text, flags=re.MULTILINE)) == routes
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", text)
+    assert len(named) > 20
+    for file, test in named:
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in source, f"{file}::{test}"
+
+
 def test_no_figure_is_left_to_fill_in() -> None:
     assert "FIGURES" not in README

@@ -106,7 +106,7 @@ def test_as_many_modes_as_asked(rng: np.random.Generator) -> None:
 
 
 def test_equal_failures_are_one_mode() -> None:
-    assert len(failure_modes(np.ones((30, 4), np.float32) / 2)) == 1
+    assert len(failure_modes(np.full((30, 4), 0.5, np.float32))) == 1
 
 
 def test_what_is_typical_is_more_common_than_by_chance() -> None:
@@ -290,10 +290,11 @@ def test_an_overview_shares_the_budget(opened: tuple[Served, State]) -> None:
 
 def test_campaigns_that_cannot_be_are_said(opened: tuple[Served, State]) -> None:
     served, state = opened
-    for wrong, said in [
+    wrongs: list[tuple[dict[str, Any], str]] = [
         ({}, "failures from nowhere; give exactly one"), ({"rows": [1], "collection": "x"}, "rows and collection"),
         ({"rows": [1], "budget": 0}, "budget 0"), ({"rows": [1], "how": "magic"}, "how is 'magic'"),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for wrong, said in wrongs:
         with pytest.raises(BadQuery, match=said):
             mining.create(served, state, "x", who="ann", **wrong)
     with pytest.raises(BadName, match="leave out slashes"):
