@@ -301,7 +301,9 @@ def test_the_same_key_is_the_same_job(idle: TestClient) -> None:
     idle.post(f"/v1/jobs/{first['id']}/cancel")
 
 
-def test_a_full_queue_says_so(root: Path) -> None:
+def test_a_full_queue_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "served"  # of its own: nobody takes jobs here
+    shutil.copytree(small_root(), root)
     client = TestClient(create_app(Settings(root, max_queued=1, rate=0)), base_url="http://127.0.0.1")
     first = client.post(f"{WS}/jobs", json={"kind": "verify"}).json()
     answer = client.post(f"{WS}/jobs", json={"kind": "verify"})

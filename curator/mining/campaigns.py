@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from curator.config import NAME
 from curator.data import BoolArray, Embeddings, IntArray
 from curator.errors import BadQuery, DataError, UnknownName
 from curator.filters import parse_filter
@@ -34,6 +33,7 @@ from curator.workspace import Workspace
 KIND = "campaign"
 VERDICTS = ("accept", "discard", "skip")
 Verdict = Literal["accept", "discard", "skip"]
+SELECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # as `select.name`
 BUDGET = 200
 SPACING_S = 1.0
 MAX_FAILURES = 20_000
@@ -247,8 +247,10 @@ def export(workspace: Workspace, state: State, name: str, selection: str) -> dic
     """
     import pyarrow as pa
 
-    if not re.fullmatch(NAME, selection):
-        raise BadQuery(f"selection {selection[:70]!r}; expected letters, digits, '.', '_' and '-', a letter first")
+    if not SELECTION.fullmatch(selection):
+        raise BadQuery(
+            f"selection {selection[:70]!r}; expected letters, digits, '.', '_' and '-', a letter or digit first"
+        )
     campaign = find(state, name)
     rows: list[int] = []
     reasons: list[str] = []
