@@ -123,6 +123,12 @@ class Registry:
                 place.state = open_state(folder, create=False)
             return place.state
 
+    def measure(self) -> None:
+        """Bring the numbers of what is held up to date; spaces are loaded when first searched."""
+        for name, place in list(self._places.items()):
+            if place.held is not None:
+                self._measure(name, place.held.served)
+
     def close(self) -> None:
         """Let go of everything."""
         for place in self._places.values():

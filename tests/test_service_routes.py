@@ -163,6 +163,15 @@ def test_an_image_we_have_is_known(client: TestClient, uris: dict[int, str]) -> 
     assert other["verdict"] == "new"
 
 
+def test_metrics_tell_what_is_held_and_what_was_asked(client: TestClient) -> None:
+    client.post(f"{WS}/search", json={"positives": [{"row": 0}]})
+    text = client.get("/metrics").text
+    vectors = next(line for line in text.splitlines() if line.startswith("curator_index_vectors{"))
+    assert float(vectors.split()[-1]) == 30.0
+    assert 'route="/v1/workspaces/{ws}/search"' in text
+    assert "curator_search_seconds_count" in text
+
+
 # -- rows --------------------------------------------------------------------------------------------------------
 
 

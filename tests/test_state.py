@@ -79,7 +79,7 @@ def holding(state: State) -> dict[str, Any]:
 
 NAMES = st.sampled_from(["a", "b", "c"])
 ROWS = st.lists(st.integers(0, 5), min_size=1, max_size=4)
-STEPS: st.SearchStrategy[Any] = st.one_of(
+STEPS: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(st.sampled_from(["tag", "untag", "collect", "uncollect"]), NAMES, ROWS, st.none()),
     st.tuples(st.just("review"), st.just("queue"), ROWS, st.sampled_from(["accept", "discard", "skip"])),
     st.tuples(st.sampled_from(["rename_tag", "rename_collection"]), NAMES, st.just([]), NAMES),
@@ -336,7 +336,7 @@ def test_others_may_fill_the_same_collection(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["night", "Straße", "夜", "ночь", "ليل", "रात", "🌧️", "a b", "'; DROP TABLE tags; --", "..x"]
+    "name", ["night", "Straße", "夜", "ночь", "ليل", "रात", "🌧️", "a b", "'; DROP TABLE tags; --", "a..b"]
 )
 def test_any_writing_is_a_name(state: State, name: str) -> None:
     state.decide("tag", rows=[1], subject=name, who="ann")
@@ -360,12 +360,6 @@ def test_what_cannot_be_seen_is_in_no_name(state: State, character: str) -> None
         state.decide("tag", rows=[1], subject=f"a{character}b", who="ann")
 
 
-@pytest.mark.parametrize("name", ["a/b", "../x", ".", ".."])
-def test_a_name_can_stand_in_an_address(state: State, name: str) -> None:
-    with pytest.raises(BadName, match="cannot stand in an address; leave out slashes, and use more than dots"):
-        state.decide("tag", rows=[1], subject=name, who="ann")
-
-
 @pytest.mark.parametrize(("name", "n"), [("", 0), (" \n ", 0), ("x" * 101, 101)])
 def test_a_name_has_1_to_100_characters(state: State, name: str, n: int) -> None:
     with pytest.raises(BadName, match=f"a collection of {n} characters; expected 1 to 100"):
@@ -385,6 +379,12 @@ def test_two_names_that_look_the_same_are_not_both_there(state: State, first: st
         state.decide("tag", rows=[2], subject=second, who="ann")
     state.decide("rename_tag", subject=first, value=second, who="ann")  # its own look is no obstacle
     assert state.tags() == [(second, 1)]
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", "..", "."])
+def test_a_name_can_stand_in_an_address(state: State, name: str) -> None:
+    with pytest.raises(BadName, match=f"the tag '{name}' cannot stand in an address; leave out slashes"):
+        state.decide("tag", rows=[1], subject=name, who="ann")
 
 
 def test_a_selector_is_no_name_alone(state: State) -> None:

@@ -316,7 +316,7 @@ async def import_state(request: Request, principal: Admin, ws: str) -> JSONRespo
 
     text = (await request.body()).decode("utf-8", "replace")
     state = service_of(request).registry.state(ws)
-    return answer(await run_in_threadpool(lambda: state.import_lines(text.splitlines())))
+    return answer(await run_in_threadpool(lambda: state.import_lines(text.split("\n"))))
 
 
 def _decided(

@@ -37,4 +37,5 @@ def readyz(request: Request) -> Response:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(request: Request, principal: Reader) -> Response:
     """Prometheus numbers: requests, latency by route, searches, index size, jobs by state."""
+    service_of(request).registry.measure()
     return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
