@@ -114,7 +114,7 @@ def hold(contract: Any, path: str, method: str, n: int) -> None:
     @given(case=contract[path][method].as_strategy())
     def check(case: Any) -> None:
         # on loopback no token is needed, so requests without one are answered: the guarded ones have tests of their own
-        case.call_and_validate(excluded_checks=[ignored_auth])
+        case.call_and_validate(excluded_checks=[ignored_auth], timeout=90)
 
     check()
 
