@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -92,10 +92,10 @@ class Fetcher:
                     "Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close",
                     "User-Agent": f"curator/{__version__}",
                 })  # fmt: skip
-                answer = connection.getresponse()
-                if answer.status in REDIRECTS and (location := answer.getheader("location")):
-                    return b"", location
-                return self._body(host, answer, deadline), None
+                with closing(connection.getresponse()) as answer:
+                    if answer.status in REDIRECTS and (location := answer.getheader("location")):
+                        return b"", location
+                    return self._body(host, answer, deadline), None
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a socket closed by the watchdog
             late = time.monotonic() >= deadline
             why = f"does not answer within {self.timeout_s:g} s" if late else f"cannot be read ({type(error).__name__})"

@@ -39,6 +39,7 @@ WIDENED: dict[str, tuple[list[str], str]] = {
     "import_state": (["400"], "the lines must be an export"),
     "create_campaign": (["400", "422"], "filters; failures that have no vector"),
     "create_trigger": (["400", "422"], "filters; a mode that the campaign does not have"),
+    "knn_service": (["400", "422"], "as search"),
     "upload_images": (["400", "413", "415"], "bytes that are no image, names that are none of an image"),
     "start_job": (["400", "422"], "settings, filters and sources are judged by the library"),
     "answer_pairs": (["400"], "a row compared with itself"),
@@ -59,8 +60,12 @@ def narrowed(body: dict[str, Any]) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 if parameter["name"] == "ws":
                     parameter["schema"] = {"type": "string", "enum": ["street"]}
+                elif parameter["name"] == "wait":
+                    parameter["schema"] |= {"maximum": 0.05}  # nothing works on the queue here
                 elif parameter["name"] == "name" and "/columns/" in path:
                     parameter["schema"] = {"type": "string", "enum": sorted(COLUMNS)}
+    for name in ("KnnBody", "MetadataBody"):
+        body["components"]["schemas"][name]["properties"]["indice_name"] = {"type": "string", "enum": ["street"]}
     _narrow_rows(body)
     return body
 

@@ -68,6 +68,7 @@ class Web:
 
     def close(self) -> None:
         """Stop answering."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self._thread.join(5)
 
@@ -87,6 +88,9 @@ class Web:
         head = b""
         while b"\r\n\r\n" not in head and (piece := connection.recv(4096)):
             head += piece
+            if head[0] == 0x16:  # the first byte of TLS, which is not spoken here
+                connection.sendall(b"this is no TLS")
+                return
         lines = head.decode("latin-1").split("\r\n")
         path = lines[0].split(" ")[1]
         host = next(line.partition(": ")[2] for line in lines if line.lower().startswith("host: "))
@@ -268,7 +272,7 @@ def test_answers_that_are_no_image_are_refused(page: bytes, problem: type[Proble
 def drip(connection: socket.socket) -> None:
     """A byte at a time, for ever: no single read waits long."""
     while True:
-        connection.sendall(b"H" if connection is None else b"x")
+        connection.sendall(b"x")
         time.sleep(0.02)
 
 

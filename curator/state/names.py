@@ -11,6 +11,7 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Controls, zero-width and bidirectional marks, surrogates, private and unassigned characters, line separators."""
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 """Characters of other categories that show nothing: joiners, Hangul fillers, empty Braille."""
+_UNREAD = "\ufffd"  # what a decoder puts for bytes that are no text: nobody meant to write it
 _SELECTORS = {*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}  # one character drawn in another way, as of emoji
 
 
@@ -33,6 +34,8 @@ def checked(name: str, what: str = "tag") -> str:
     hidden = [c for c in found if unicodedata.category(c) in _HIDDEN or c in _BLANK]
     if ord(found[0]) in _SELECTORS:  # nothing before it to be drawn in another way
         hidden.append(found[0])
+    if _UNREAD in found:
+        raise BadName(f"the {what} holds U+FFFD, which stands for bytes that are no text; send it as UTF-8")
     if hidden:
         raise BadName(f"the {what} holds the invisible character U+{ord(hidden[0]):04X}; leave it out")
     return found

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ConfigDict, Field
 
-from curator.errors import UnknownRow
+from curator.errors import UnknownName, UnknownRow
 from curator.filters import parse_filter
 from curator.state import Decision
 from service.answers import answer
@@ -181,7 +181,10 @@ def rename_tag(request: Request, principal: Reviewer, ws: str, tag: InPath, body
 def delete_tag(request: Request, principal: Reviewer, ws: str, tag: InPath) -> JSONResponse:
     """Take a tag from every row; undo brings it back."""
     state = service_of(request).registry.state(ws)
-    return _told(state.decide("untag", rows=state.rows_tagged([tag]), subject=tag, who=principal.who))
+    rows = state.rows_tagged([tag])
+    if len(rows) == 0:
+        raise UnknownName(f"no tag {tag[:100]!r}; GET tags lists them")
+    return _told(state.decide("untag", rows=rows, subject=tag, who=principal.who))
 
 
 # -- collections -------------------------------------------------------------------------------------------------
