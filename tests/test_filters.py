@@ -317,3 +317,53 @@ def test_a_filter_without_a_column_keeps_what_reads_others() -> None:
     assert to_json(without(parse_filter(body), "a")) == {"and": body["and"][1:]}
     assert to_json(without(parse_filter({"column": "a", "lt": 1}), "a")) == {"and": []}
     assert to_json(without(parse_filter({"column": "b", "lt": 1}), "a")) == {"column": "b", "lt": 1}
+
+
+TRIANGLE = [[0, 0], [4, 0], [2, 3]]
+
+
+def in_triangle(x: float, y: float, corners: list[list[float]]) -> bool:
+    """By the sides of its three lines."""
+    (ax, ay), (bx, by), (cx, cy) = corners
+    sides = [
+        (qx - px) * (y - py) - (qy - py) * (x - px)
+        for (px, py), (qx, qy) in (((ax, ay), (bx, by)), ((bx, by), (cx, cy)), ((cx, cy), (ax, ay)))
+    ]
+    return all(side > 0 for side in sides) or all(side < 0 for side in sides)
+
+
+def test_an_area_holds_the_places_inside_its_outline() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(-1, 5, (2, N))
+    table = Fake({"x": pa.array([None, *x[1:]]), "y": pa.array(y.astype(np.float32))})
+    for corners in (TRIANGLE, TRIANGLE[::-1], rng.uniform(-1, 5, (3, 2)).tolist()):
+        expected = [at > 0 and in_triangle(x[at], y[at], corners) for at in range(N)]
+        assert evaluate(parse_filter({"area": corners}), table).tolist() == expected, corners
+
+
+def test_where_an_outline_crosses_itself_twice_covered_is_outside() -> None:
+    twice = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0], [1, 1], [3, 1], [3, 3], [1, 3], [1, 1]]  # a ring
+    places = {"x": pa.array([2.0, 0.5] * (N // 2)), "y": pa.array([2.0, 0.5] * (N // 2))}
+    assert evaluate(parse_filter({"area": twice}), Fake(places)).tolist() == [False, True] * (N // 2)
+
+
+def test_an_area_reads_the_map_and_stays_while_people_decide() -> None:
+    condition = parse_filter({"and": [{"area": TRIANGLE}, {"column": "label", "eq": "car"}]})
+    assert columns_of(condition) == {"x", "y", "label"}
+    assert is_fixed(condition)
+    assert parse_filter(to_json(condition)) == condition
+
+
+@pytest.mark.parametrize(
+    ("area", "words"),
+    [
+        ([[0, 0], [1, 1]], "2 corners; expected 3 to 500 pairs"), ("all", "'all'; expected 3 to 500"),
+        ([[0, 0], [1, 1], [2]], r"area\[2\] is \[2\]; expected x and y"),
+        ([[0, 0], [1, 1], [2, True]], r"area\[2\]"), ([[0, 0], [1, 1], ["a", 1]], r"area\[2\]"),
+        ([[0, 0], [1, 1], [2, 10**400]], "finite"), ([[0, 0], [1, 1], [2, math.inf]], "finite"),
+        ([[0, 0]] * 501, "501 corners"),
+    ],
+)  # fmt: skip
+def test_an_area_that_is_none_says_what_was_found(area: Any, words: str) -> None:
+    with pytest.raises(BadFilter, match=words):
+        parse_filter({"area": area})

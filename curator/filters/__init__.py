@@ -13,6 +13,7 @@ where x is missing.
     {"column": "cluster", "is_null": true}
     {"tag": "night"}  {"tag": ["night", "rain"]}        tags that people gave; a list means any of
     {"collection": "edge cases"}  {"rows": [1, 2]}  {"selection": "selection"}
+    {"area": [[0, 0], [4, 0], [2, 3]]}                  places on the map inside a polygon
     {"and": [...]}  {"or": [...]}  {"not": {...}}
 """
 
@@ -22,6 +23,7 @@ from curator.filters.evaluating import Table, evaluate
 from curator.filters.parsing import MAX_DEPTH, MAX_NODES, MAX_TEXT, MAX_VALUES, parse_filter
 from curator.filters.values import (
     And,
+    Area,
     Between,
     Collected,
     Compare,
@@ -43,7 +45,7 @@ from curator.filters.values import (
 )
 
 __all__ = [
-    "MAX_DEPTH", "MAX_NODES", "MAX_TEXT", "MAX_VALUES", "And", "Between", "Collected", "Compare", "Filter", "Has",
+    "MAX_DEPTH", "MAX_NODES", "MAX_TEXT", "MAX_VALUES", "And", "Area", "Between", "Collected", "Compare", "Filter", "Has",
     "IsNull", "Matches", "Not", "OneOf", "Or", "Rows", "Selected", "Table", "Tagged", "columns_of", "evaluate",
     "is_fixed", "leaves", "parse_filter", "to_json", "without",
 ]  # fmt: skip

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.data import BoolArray, IntArray
 from curator.errors import BadFilter
 from curator.filters.parsing import shown
 from curator.filters.values import (
     And,
+    Area,
     Between,
     Collected,
     ColumnTest,
@@ -34,6 +36,9 @@ from curator.filters.values import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Doubles = NDArray[np.float64]
 
 
 class Table(Protocol):
@@ -89,6 +94,9 @@ def evaluate(condition: Filter, table: Table) -> BoolArray:
             return _mask_of(table.selected(name), table.n_rows)
         case Rows(rows):
             return _mask_of(np.asarray(rows, np.int64), table.n_rows)
+        case Area(corners):
+            x, y = (np.asarray(table.column(name).to_numpy(), np.float64) for name in ("x", "y"))
+            return _inside(x, y, np.asarray(corners))
         case _:
             return _tested(condition, table.column(condition.column))
 
@@ -103,6 +111,19 @@ def _joined(parts: tuple[Filter, ...], table: Table, join: Callable[..., BoolArr
 def _mask_of(rows: IntArray, n_rows: int) -> BoolArray:
     mask = np.zeros(n_rows, np.bool_)
     mask[rows[(rows >= 0) & (rows < n_rows)]] = True
+    return mask
+
+
+def _inside(x: Doubles, y: Doubles, corners: Doubles) -> BoolArray:
+    """(n,) which points lie in a polygon: a ray to the right crosses its outline an odd number of times."""
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    mask = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])  # false for not-a-number
+    at = np.flatnonzero(mask)
+    px, py, odd = x[at], y[at], np.zeros(len(at), np.bool_)
+    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, 1, axis=0), strict=True):
+        if ay != by:
+            odd ^= ((ay > py) != (by > py)) & (px < (bx - ax) * ((py - ay) / (by - ay)) + ax)
+    mask[at] = odd
     return mask
 
 

@@ -11,6 +11,7 @@ from curator.errors import BadFilter
 from curator.filters.values import (
     OPS,
     And,
+    Area,
     Between,
     Collected,
     ColumnTest,
@@ -32,8 +33,9 @@ MAX_DEPTH = 16
 MAX_NODES = 256
 MAX_VALUES = 10_000  # of one `in` or `rows`
 MAX_TEXT = 1_000  # characters of one string
+MAX_CORNERS = 500  # of an area
 COLUMN_OPS = (*OPS, "in", "between", "has", "contains", "starts_with", "is_null")
-HEADS = ("column", "tag", "collection", "rows", "selection", "and", "or", "not")
+HEADS = ("column", "tag", "collection", "rows", "selection", "area", "and", "or", "not")
 
 
 def parse_filter(body: Any, *, place: str = "filter") -> Filter:
@@ -97,6 +99,8 @@ def _parse_head(head: str, value: Any, place: str, depth: int, budget: _Budget) 
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**63:
                 raise BadFilter(f"{inside}[{at}] is {shown(number)}; expected a row number")
         return Rows(tuple(int(number) for number in numbers), inside)
+    if head == "area":
+        return Area(_corners(value, inside), inside)
     if head == "tag":
         names = [value] if isinstance(value, str) else _values(value, inside)
         return Tagged(tuple(_text(name, inside) for name in names), inside)
@@ -150,6 +154,26 @@ def _values(given: Any, place: str) -> tuple[Value, ...]:
     if len(given) > MAX_VALUES:
         raise BadFilter(f"{place} has {len(given)} values; at most {MAX_VALUES} are taken")
     return tuple(_value(value, f"{place}[{at}]") for at, value in enumerate(given))
+
+
+def _corners(given: Any, place: str) -> tuple[tuple[float, float], ...]:
+    if not isinstance(given, list | tuple) or not 3 <= len(given) <= MAX_CORNERS:
+        found = f"{len(given)} corners" if isinstance(given, list | tuple) else shown(given)
+        raise BadFilter(f"{place} is {found}; expected 3 to {MAX_CORNERS} pairs of x and y on the map")
+    return tuple(_corner(pair, f"{place}[{at}]") for at, pair in enumerate(given))
+
+
+def _corner(given: Any, place: str) -> tuple[float, float]:
+    pair = given if isinstance(given, list | tuple) and len(given) == 2 else ()
+    if not pair or any(isinstance(part, bool) or not isinstance(part, int | float) for part in pair):
+        raise BadFilter(f"{place} is {shown(given)}; expected x and y on the map")
+    try:
+        x, y = float(pair[0]), float(pair[1])
+    except OverflowError:
+        x = y = math.inf
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise BadFilter(f"{place} is {shown(given)}; expected finite numbers")
+    return x, y
 
 
 def _value(given: Any, place: str) -> Value:

@@ -101,6 +101,14 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Area:
+    """Rows whose place on the map lies in a polygon, by the even-odd rule; the last corner joins the first."""
+
+    corners: tuple[tuple[float, float], ...]
+    place: str = field(default="filter", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class And:
     """All of the parts; without parts everything."""
 
@@ -125,7 +133,7 @@ class Not:
 
 
 ColumnTest = Compare | OneOf | Between | Has | Matches | IsNull
-Filter = ColumnTest | Tagged | Collected | Rows | Selected | And | Or | Not
+Filter = ColumnTest | Tagged | Collected | Rows | Selected | Area | And | Or | Not
 
 
 def to_json(condition: Filter) -> dict[str, Any]:
@@ -151,6 +159,8 @@ def to_json(condition: Filter) -> dict[str, Any]:
             return {"rows": list(rows)}
         case Selected(name):
             return {"selection": name}
+        case Area(corners):
+            return {"area": [list(corner) for corner in corners]}
         case And(parts):
             return {"and": [to_json(part) for part in parts]}
         case Or(parts):
@@ -173,7 +183,8 @@ def leaves(condition: Filter) -> Iterator[Filter]:
 
 def columns_of(condition: Filter) -> set[str]:
     """Names of the columns that a filter reads."""
-    return {leaf.column for leaf in leaves(condition) if isinstance(leaf, ColumnTest)}
+    places = {"x", "y"} if any(isinstance(leaf, Area) for leaf in leaves(condition)) else set()
+    return places | {leaf.column for leaf in leaves(condition) if isinstance(leaf, ColumnTest)}
 
 
 def is_fixed(condition: Filter) -> bool:

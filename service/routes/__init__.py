@@ -17,6 +17,7 @@ from service.routes import (
     images,
     jobs,
     mining,
+    page,
     results,
     rows,
     search,
@@ -58,6 +59,7 @@ def install(app: FastAPI) -> None:
     """Add every room's routes."""
     for room in ROOMS:
         app.include_router(room.router)
+    app.include_router(page.router)
 
 
 def operation_id(route: APIRoute) -> str:
