@@ -14,13 +14,19 @@ export default ts.config(
     rules: {
       'no-undef': 'off', // TypeScript says it better
       'svelte/prefer-svelte-reactivity': 'off', // plain maps and sets are meant where nothing watches them
+      'no-unused-private-class-members': 'off', // does not see ??=
       'svelte/no-navigation-without-resolve': 'off', // there is no router
     },
   },
   {
     files: ['**/*.svelte', '**/*.svelte.ts'],
     languageOptions: {
-      parserOptions: { projectService: true, extraFileExtensions: ['.svelte'], parser: ts.parser, svelteConfig },
+      parserOptions: {
+        projectService: true,
+        extraFileExtensions: ['.svelte'],
+        parser: ts.parser,
+        svelteConfig,
+      },
     },
   },
 )

@@ -25,7 +25,6 @@ function compressed(): Plugin {
 
 export default defineConfig({
   plugins: [svelte(), compressed()],
-  resolve: { conditions: process.env['VITEST'] ? ['browser'] : [] },
   build: {
     outDir: OUT,
     emptyOutDir: true,

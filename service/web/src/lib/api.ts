@@ -46,8 +46,14 @@ export const api = createClient<paths>({ baseUrl: location.origin, fetch: reach 
 
 /** The error in a response that is none of the expected ones. */
 export async function failure(response: Response, body?: unknown): Promise<ApiError> {
-  const told = (body ?? (await response.json().catch(() => null))) as { error?: Record<string, string> } | null
-  const { code = 'Unexpected', message = `the server answered ${response.status}`, hint = '' } = told?.error ?? {}
+  const told = (body ?? (await response.json().catch(() => null))) as {
+    error?: Record<string, string>
+  } | null
+  const {
+    code = 'Unexpected',
+    message = `the server answered ${response.status}`,
+    hint = '',
+  } = told?.error ?? {}
   return new ApiError(response.status, code, message, hint, response.headers.get('x-request-id') ?? '')
 }
 
@@ -75,7 +81,8 @@ export function told(error: unknown): { message: string; hint: string; id: strin
 }
 
 /** Whether an error is only that nobody waits any more. */
-export const isAborted = (error: unknown): boolean => error instanceof DOMException && error.name === 'AbortError'
+export const isAborted = (error: unknown): boolean =>
+  error instanceof DOMException && error.name === 'AbortError'
 
 /** Run until the server can be reached; other errors are the caller's. */
 export async function patient<T>(ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -4,7 +4,8 @@ const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 
 export const count = (n: number): string => whole.format(n)
 
-export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${count(n)} ${n === 1 ? one : many}`
 
 export const percent = (share: number, digits = 0): string =>
   Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–'
@@ -14,7 +15,13 @@ export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const size = Math.abs(value)
   if (Number.isInteger(value) && size < 1e15) return count(value)
-  return size >= 1000 ? count(value) : size >= 10 ? value.toFixed(1) : size >= 0.001 ? value.toFixed(3) : value.toExponential(1)
+  return size >= 1000
+    ? count(value)
+    : size >= 10
+      ? value.toFixed(1)
+      : size >= 0.001
+        ? value.toFixed(3)
+        : value.toExponential(1)
 }
 
 /** Any value of a column. */

@@ -27,7 +27,12 @@ export const KEYS = [
   ['grid.pageup', 'Grid', ['PageUp'], 'A screen up'],
   ['grid.pagedown', 'Grid', ['PageDown'], 'A screen down'],
   ['grid.select', 'Grid', ['Space', 'x'], 'Select the image'],
-  ['grid.extend', 'Grid', ['Shift+ArrowLeft', 'Shift+ArrowRight', 'Shift+ArrowUp', 'Shift+ArrowDown'], 'Select further'],
+  [
+    'grid.extend',
+    'Grid',
+    ['Shift+ArrowLeft', 'Shift+ArrowRight', 'Shift+ArrowUp', 'Shift+ArrowDown'],
+    'Select further',
+  ],
   ['grid.all', 'Grid', ['Ctrl+A'], 'Select everything in scope'],
   ['grid.invert', 'Grid', ['i'], 'Select the others in scope'],
   ['grid.open', 'Grid', ['Enter'], 'Inspector, and again: detail'],

@@ -38,7 +38,13 @@ export function scrollAt(layout: Layout, top: number, view: number): number {
 }
 
 /** First tile in sight and the one behind the last. */
-export function inSight(layout: Layout, total: number, top: number, view: number, beyond = 1): [number, number] {
+export function inSight(
+  layout: Layout,
+  total: number,
+  top: number,
+  view: number,
+  beyond = 1,
+): [number, number] {
   const first = Math.max(0, Math.floor(top / layout.pitch) - beyond) * layout.columns
   const last = Math.min(total, (Math.ceil((top + view) / layout.pitch) + beyond) * layout.columns)
   return [Math.min(first, last), last]

@@ -3,7 +3,7 @@
 export function written(rows: Iterable<number>): string {
   const sorted = [...rows].sort((a, b) => a - b)
   const out: string[] = []
-  for (let at = 0; at < sorted.length; ) {
+  for (let at = 0; at < sorted.length;) {
     let end = at
     while (end + 1 < sorted.length && sorted[end + 1] === sorted[end]! + 1) end++
     out.push(end === at ? `${sorted[at]}` : `${sorted[at]}-${sorted[end]}`)

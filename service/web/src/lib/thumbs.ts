@@ -47,10 +47,8 @@ class Thumbs {
     this.#timer = undefined
     const flying = new Set([...this.#flying.values()].flatMap((keys) => [...keys]))
     const open = [...this.#wanted].filter(([key]) => !flying.has(key))
-    const byPlace = Map.groupBy
-      ? Map.groupBy(open, ([, entry]) => entry.ws)
-      : new Map(open.length ? [[open[0]![1].ws, open]] : [])
-    for (const [ws, entries] of byPlace) {
+    for (const ws of new Set(open.map(([, entry]) => entry.ws))) {
+      const entries = open.filter(([, entry]) => entry.ws === ws)
       for (let at = 0; at < entries.length; at += PACK) void this.#fetch(ws, entries.slice(at, at + PACK))
     }
   }

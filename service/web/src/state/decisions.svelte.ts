@@ -28,6 +28,9 @@ interface Done extends Deed {
   ids: number[]
 }
 
+const numbersOf = (made: Made): number[] =>
+  'id' in made ? [made.id as number] : (made.decisions as number[])
+
 class Decisions {
   /** Not sent yet. */
   unsent = $state(0)
@@ -54,7 +57,7 @@ class Decisions {
     this.#tail = turn.catch(() => undefined) // one after the other, in the order in which they were made
     try {
       const made = await turn
-      const done = { ...deed, ids: 'decisions' in made ? made.decisions : [made.id] }
+      const done: Done = { ...deed, ids: numbersOf(made) }
       this.#done.push(done)
       this.#undone = []
       this.revision++

@@ -29,7 +29,10 @@ class Query {
 
   add(example: Example): void {
     const text = JSON.stringify(short(example))
-    const others = example.kind === 'picture' ? this.examples : this.examples.filter((one) => JSON.stringify(short(one)) !== text)
+    const others =
+      example.kind === 'picture'
+        ? this.examples
+        : this.examples.filter((one) => JSON.stringify(short(one)) !== text)
     this.set([...others, example])
   }
 
@@ -66,7 +69,14 @@ function long(one: unknown): Example[] {
   const isLike = sign === 1
   if (typeof what === 'string') return [{ isLike, kind: 'text', text: what }]
   if (!Number.isInteger(what)) return []
-  return [{ isLike, kind: 'row', row: what, ...(box.length === 4 && { box: box as [number, number, number, number] }) }]
+  return [
+    {
+      isLike,
+      kind: 'row',
+      row: what,
+      ...(box.length === 4 && { box: box as [number, number, number, number] }),
+    },
+  ]
 }
 
 export const query = new Query()

@@ -114,7 +114,9 @@ export async function maskOf(ws: string, filter: Clause | null, signal?: AbortSi
 
 function readSort(text: string): Sort | null {
   if (!text) return null
-  return text.startsWith('-') ? { column: text.slice(1), descending: true } : { column: text, descending: false }
+  return text.startsWith('-')
+    ? { column: text.slice(1), descending: true }
+    : { column: text, descending: false }
 }
 
 export const scope = new Scope()

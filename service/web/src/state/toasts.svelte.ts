@@ -23,7 +23,10 @@ class Toasts {
   fail(error: unknown, before = ''): void {
     if (isAborted(error)) return
     const { message, hint, id } = told(error)
-    this.#add({ text: before ? `${before}: ${message}` : message, hint, requestId: id, isError: true }, 15_000)
+    this.#add(
+      { text: before ? `${before}: ${message}` : message, hint, requestId: id, isError: true },
+      15_000,
+    )
   }
 
   drop(id: number): void {
