@@ -39,7 +39,7 @@ void main() {
   shown = vec4(colour.rgb, colour.a * fade);
 }`
 const FRAGMENT = `
-precision mediump float;
+precision highp float;
 varying vec4 shown; uniform float size; uniform float hole; uniform vec4 flat_colour;
 void main() {
   float from = length(gl_PointCoord - 0.5) * size;
@@ -139,6 +139,9 @@ export class Scatter {
     gl.bindAttribLocation(program, 0, 'place')
     gl.bindAttribLocation(program, 1, 'colour')
     gl.linkProgram(program)
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
+      throw new Error(`the map cannot be drawn: ${gl.getProgramInfoLog(program) ?? ''}`)
+    }
     this.#program = program
     this.#buffers.clear()
     for (const name of ['place', 'colour', ...GROUPS]) this.#buffers.set(name, gl.createBuffer())

@@ -3,7 +3,7 @@
 export const SIZES = [96, 128, 176, 240, 360]
 
 class Tiles {
-  step = $state(Number(localStorage.getItem('curator-tile') ?? (innerWidth < 800 ? 1 : 2)))
+  step = $state(Number(localStorage.getItem('curator-tile') ?? (innerWidth < 800 ? 0 : 2)))
   isFilled = $state(localStorage.getItem('curator-fill') === 'yes')
   size = $derived(SIZES[this.step] ?? 176)
 

@@ -17,6 +17,7 @@ class Workspace {
   error = $state.raw<unknown>(null)
   /** Rows that somebody looks at: at most one has the focus. */
   focus = $state<number | null>(null)
+  #copies = $state.raw<Map<number, number> | null>(null)
   #coded = new Map<string, Promise<Coded>>()
 
   has(column: string): boolean {
@@ -52,7 +53,25 @@ class Workspace {
     }
   }
 
+  /** How many images a kept one stands for, as far as that has been asked. */
+  copiesOf(row: number): number {
+    return this.#copies?.get(row) ?? 0
+  }
+
+  /** Ask once how many images each kept one stands for. */
+  async loadCopies(ws: string): Promise<void> {
+    if (!this.has('representative')) return
+    const { codes, legend } = await this.coded(ws, 'representative')
+    const out = new Map<number, number>()
+    for (let row = 0; row < codes.length; row++) {
+      const of = legend.kind === 'number' ? codes[row]! : Number(legend.values[codes[row]!] ?? NaN)
+      if (Number.isFinite(of) && of !== row) out.set(of, (out.get(of) ?? 0) + 1)
+    }
+    this.#copies = out
+  }
+
   forget(): void {
+    this.#copies = null
     this.info = null
     this.columns = []
     this.error = null
