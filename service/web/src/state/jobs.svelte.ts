@@ -23,7 +23,7 @@ class Jobs {
   /** Follow the jobs of a workspace until the returned function is called; made for $effect. */
   watch(ws: string): () => void {
     const controller = new AbortController()
-    void this.#follow(ws, controller.signal)
+    setTimeout(() => void this.#follow(ws, controller.signal), 300) // the first view comes first
     return () => controller.abort()
   }
 

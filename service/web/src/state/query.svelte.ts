@@ -14,7 +14,8 @@ export type Example = { isLike: boolean } & (
 
 class Query {
   #pictures = $state.raw<Example[]>([])
-  #written = $derived(read(address.get('like')))
+  #text = $derived(address.get('like')) // as text first: it stays while other parts of the address change
+  #written = $derived(read(this.#text))
   examples = $derived<Example[]>([...this.#pictures, ...this.#written])
 
   set(examples: Example[]): void {

@@ -13,10 +13,13 @@ export interface Sort {
 }
 
 class Scope {
-  clauses = $derived(parsed(address.get('filter')))
+  // read as text first: other parts of the address change without these being made anew
+  #filter = $derived(address.get('filter'))
+  #sort = $derived(address.get('sort'))
+  clauses = $derived(parsed(this.#filter))
   /** What the server takes as filter. */
   filter = $derived(joined(this.clauses))
-  sort = $derived(readSort(address.get('sort')))
+  sort = $derived(readSort(this.#sort))
   /** Rows in scope; null before the first answer. */
   count = $state<number | null>(null)
   /** Rows that are there at all. */
