@@ -1,6 +1,6 @@
 /** What a review queue needs to know of what it shows, whatever is reviewed. */
 
-export type Tone = 'accept' | 'discard' | 'plain'
+export type Tone = 'accept' | 'discard' | 'neutral'
 
 export interface Choice {
   id: string
