@@ -3,6 +3,8 @@ import { api, ok, patient, type Schemas } from '../lib/api'
 import { toasts } from './toasts.svelte'
 
 export type Job = Schemas['JobEntry']
+/** Kinds that only look: nothing is there to be seen anew when they end. */
+const LOOKING = new Set(['compare', 'verify', 'leaks', 'export'])
 const CALM_MS = 5000
 const BUSY_MS = 800
 
@@ -50,7 +52,8 @@ class Jobs {
 
   #tell(job: Job, before: Job | undefined): void {
     if (!before || isOver(before) || !isOver(job)) return
-    this.finished++
+    if (!LOOKING.has(job.kind)) this.finished++
+    else if (job.state === 'done') return
     if (job.state === 'done') toasts.say(`Done: ${job.kind}`)
     else toasts.fail(new Error(job.error?.message ?? `the job is ${job.state}`), `Job ${job.kind}`)
   }

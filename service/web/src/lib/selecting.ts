@@ -1,0 +1,136 @@
+/** A selection as it is asked for: one value for the form, the job, the YAML and the command line. */
+
+export interface Strategy {
+  kind: string
+  strength?: number
+  column?: string
+  to?: string
+  target?: string
+  min?: number
+  max?: number
+}
+
+export interface Wish {
+  name: string
+  budget: string
+  method: string
+  strategies: Strategy[]
+  per_group: string
+  quotas: string
+  min_distance: number
+  spacing_s: number
+  stop_coverage: number | null
+  scores: string
+  filter: Record<string, unknown> | null
+}
+
+export const METHODS: [string, string][] = [
+  ['mixed', 'Stand for much and lie far apart: the product of the two below. The default'],
+  ['representative', 'What is most like everything not yet represented (facility location)'],
+  ['diverse', 'What is farthest from all picks (k-center); outliers are set aside first'],
+  ['dpp', 'What the picks explain least (log-determinant); outliers are set aside first'],
+  ['coverage', 'What has most uncovered images within the threshold (ProbCover)'],
+  ['graph_cut', 'What keeps the mean of the picks near the mean of all'],
+  ['typicality', 'The most closely surrounded of each cluster (TypiClust)'],
+  ['hierarchical', 'Evenly over a tree of clusters'],
+  ['uncertainty', 'The highest scores of a column'],
+  ['strategies', 'Several wishes at once, as a product'],
+  ['random', 'A control: drawn by the seed'],
+  ['every_nth', 'A control: every n-th image'],
+]
+
+/** Kinds of strategies and which fields each has. */
+export const KINDS: Record<
+  string,
+  { what: string; fields: ('column' | 'to' | 'target' | 'min' | 'max')[]; strength: boolean }
+> = {
+  diversity: { what: 'Cosine distance to the nearest pick', fields: [], strength: true },
+  representative: { what: 'Similarity to all images that a pick adds', fields: [], strength: true },
+  coverage: { what: 'Images within the threshold that no pick covers', fields: [], strength: true },
+  typicality: { what: '1 / mean distance to the neighbours', fields: [], strength: true },
+  weights: { what: 'A column, as a share of its highest value', fields: ['column'], strength: true },
+  similarity: { what: 'Likeness to a row, a selection or a column', fields: ['to'], strength: true },
+  uncertainty: { what: 'A score, or probabilities p1,p2,...', fields: ['column'], strength: true },
+  balance: { what: "Nears the target's shares of a column", fields: ['column', 'target'], strength: true },
+  random: { what: 'A number drawn for each image', fields: [], strength: true },
+  threshold: {
+    what: 'Leaves out who is below min or above max',
+    fields: ['column', 'min', 'max'],
+    strength: false,
+  },
+}
+
+/** Only what differs from the default, as the server's job takes it. */
+export function paramsOf(wish: Wish): Record<string, unknown> {
+  const strategies = wish.method === 'strategies' ? wish.strategies.map(stated) : []
+  return {
+    name: wish.name,
+    budget: /^\d+$/.test(wish.budget) ? Number(wish.budget) : wish.budget,
+    ...(strategies.length ? { strategies } : { method: wish.method }),
+    ...(wish.per_group && { per_group: wish.per_group, quotas: wish.quotas || 'equal' }),
+    ...(wish.min_distance > 0 && { min_distance: wish.min_distance }),
+    ...(wish.spacing_s > 0 && { spacing_s: wish.spacing_s }),
+    ...(wish.stop_coverage !== null && { stop_coverage: wish.stop_coverage }),
+    ...(wish.method === 'uncertainty' && wish.scores && { scores: wish.scores }),
+    ...(wish.filter && { filter: wish.filter }),
+  }
+}
+
+function stated(strategy: Strategy): Record<string, unknown> {
+  const { fields, strength } = KINDS[strategy.kind]!
+  const out: Record<string, unknown> = { kind: strategy.kind }
+  for (const name of fields) {
+    const value = strategy[name]
+    if (value !== undefined && value !== '') out[name] = value
+  }
+  if (strength && strategy.strength !== undefined && strategy.strength !== 1)
+    out['strength'] = strategy.strength
+  return out
+}
+
+/** The same as a part of a configuration file. */
+export function yamlOf(wish: Wish): string {
+  const lines = ['select:']
+  for (const [name, value] of Object.entries(paramsOf(wish))) {
+    if (name === 'strategies') {
+      lines.push('  strategies:')
+      for (const one of value as Record<string, unknown>[]) lines.push(`    - ${flow(one)}`)
+    } else lines.push(`  ${name}: ${typeof value === 'object' ? flow(value) : scalar(value)}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+/** And as a command. */
+export function commandOf(ws: string, wish: Wish): string {
+  const flags: Record<string, string> = { spacing_s: 'spacing', strategies: 'strategies' }
+  const parts = Object.entries(paramsOf(wish)).map(([name, value]) => {
+    const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
+    return `--${flags[name] ?? name.replaceAll('_', '-')} ${/^[\w.%,:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`}`
+  })
+  return `curator select -w ${ws} ${parts.join(' ')}`
+}
+
+const scalar = (value: unknown): string =>
+  typeof value === 'string' && !/^[A-Za-z][\w .%-]*$|^[\d.]+%$/.test(value)
+    ? JSON.stringify(value)
+    : String(value)
+
+function flow(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(flow).join(', ')}]`
+  if (value !== null && typeof value === 'object') {
+    return `{${Object.entries(value)
+      .map(([name, of]) => `${scalar(name)}: ${flow(of)}`)
+      .join(', ')}}`
+  }
+  return scalar(value)
+}
+
+/** A value between the points of a curve; beyond its ends the end's. */
+export function between(x: number[], y: number[], at: number): number {
+  if (!x.length) return NaN
+  let i = x.findIndex((one) => one >= at)
+  if (i < 0) i = x.length - 1
+  if (i === 0 || x[i] === at) return y[i]!
+  const share = (at - x[i - 1]!) / (x[i]! - x[i - 1]!)
+  return y[i - 1]! + Math.min(1, share) * (y[i]! - y[i - 1]!)
+}
