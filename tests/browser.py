@@ -144,7 +144,9 @@ class Visit:
         """Nothing was thrown, nothing was refused by the policy, and nothing left this server."""
         assert not self.faults, self.faults
         host = urlsplit(self.address).netloc
-        elsewhere = [url for url in self.requests if urlsplit(url).netloc != host and not url.startswith(("blob:", "data:"))]
+        elsewhere = [
+            url for url in self.requests if urlsplit(url).netloc != host and not url.startswith(("blob:", "data:"))
+        ]
         assert not elsewhere, elsewhere
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.browser import Visit
+    from tests.serving import Server
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -44,3 +50,40 @@ def image_folder(tmp_path: Path, rng: np.random.Generator) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture(rng).save(path, quality=90)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; tests that ask for it are skipped, with the reason, where there is none."""
+    from tests.browser import browser
+
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page_server(chromium: Any) -> Iterator[Server]:
+    """A server over a copy of the page's workspace, shared by the tests of a module."""
+    from tests.browser import copied_root
+    from tests.serving import serving
+
+    with copied_root() as root, serving(root) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium: Any, page_server: Server) -> Iterator[Visit]:
+    """A page of a fresh profile at 1440 px."""
+    from tests.browser import visiting
+
+    with visiting(chromium, page_server.address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(page_server: Server) -> Iterator[Any]:
+    """The same server, asked from Python."""
+    import curator
+
+    with curator.Client(page_server.address) as opened:
+        yield opened

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 import curator
-from tests.browser import NARROW, WIDE, Visit, browser, copied_root, visiting
-from tests.serving import Server, serving
+from tests.browser import NARROW, WIDE, Visit, visiting
+from tests.serving import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 WS = "street"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Browser]:
-    with browser() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def server(opened: Browser) -> Iterator[Server]:
-    with copied_root() as root, serving(root) as one:
-        yield one
-
-
-@pytest.fixture
-def visit(opened: Browser, server: Server) -> Iterator[Visit]:
-    with visiting(opened, server.address) as one:
-        yield one
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[curator.Client]:
-    with curator.Client(server.address) as one:
-        yield one
 
 
 def tiles(page: Page) -> Any:
@@ -207,9 +182,9 @@ def test_the_end_of_the_grid_is_one_key_away(visit: Visit) -> None:
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_the_way_of_assistive_technology(
-    opened: Browser, server: Server, size: tuple[int, int], scheme: str
+    chromium: Browser, page_server: Server, size: tuple[int, int], scheme: str
 ) -> None:
-    with visiting(opened, server.address, size=size, scheme=scheme) as visit:
+    with visiting(chromium, page_server.address, size=size, scheme=scheme) as visit:
         page = visit.open(filter=json.dumps([{"column": "duplicate", "in": ["kept"]}]), selected="1-4", row="2")
         page.wait_for_selector("article:has-text('Values')")
         assert visit.axe() == []

@@ -6,6 +6,16 @@ import { defineConfig, type Plugin } from 'vite'
 
 const OUT = join(import.meta.dirname, '..', 'static')
 
+/** What the first view is made of. */
+const FIRST = new RegExp(
+  [
+    'node_modules/(svelte|openapi-fetch|esm-env|clsx)/',
+    'src/(App|main|views/Explore|state/(?!groups))',
+    'src/lib/(api|clauses|facets|format|keys|layout|ranges|thumbs)',
+    'src/components/(Commands|Detail|Dialog|Facet|Facets|Failure|Grid|GridBar|Header|Histogram|KeySheet|NamedSets|Panes|ScopeStrip|SignIn|TagDialog|Thumb|Tile|Toasts|Tray)\\.',
+  ].join('|'),
+)
+
 /** Compressed once here, so that the server only hands bytes over. */
 function compressed(): Plugin {
   return {
@@ -32,6 +42,10 @@ export default defineConfig({
     assetsInlineLimit: 0, // the page's policy takes nothing inline
     target: 'es2022',
     reportCompressedSize: false,
+    rolldownOptions: {
+      // what every view needs is one file: each more is a request before the first picture
+      output: { advancedChunks: { groups: [{ name: 'page', test: FIRST }] } },
+    },
   },
   server: { proxy: { '/v1': 'http://127.0.0.1:8765' } },
 })

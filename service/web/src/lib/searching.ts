@@ -23,13 +23,14 @@ function plain(example: Example): Record<string, unknown> {
 }
 
 export function bodyOf(examples: Example[], asked: Settings): Record<string, unknown> {
+  const isWords = examples.every((one) => one.kind === 'text') // may become a search of tags, which takes no groups
   return {
     positives: examples.filter((one) => one.isLike).map(plain),
     negatives: examples.filter((one) => !one.isLike).map(plain),
     k: asked.k,
     fields: asked.fields,
-    ...(asked.method !== 'auto' && { method: asked.method }),
-    ...(asked.groupBy && { group_by: asked.groupBy }),
+    ...(asked.method !== 'auto' && !isWords && { method: asked.method }),
+    ...(asked.groupBy && !isWords && { group_by: asked.groupBy }),
     ...(asked.space && { space: asked.space }),
     ...(asked.filter && { filter: asked.filter }),
     ...(asked.cursor && { cursor: asked.cursor }),

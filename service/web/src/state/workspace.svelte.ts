@@ -17,6 +17,8 @@ class Workspace {
   error = $state.raw<unknown>(null)
   /** Rows that somebody looks at: at most one has the focus. */
   focus = $state<number | null>(null)
+  /** Raised when the server answers from a newer snapshot than before: a published one is loaded beside the old. */
+  epoch = $state(0)
   #copies = $state.raw<Map<number, number> | null>(null)
   #coded = new Map<string, Promise<Coded>>()
 
@@ -80,7 +82,7 @@ class Workspace {
 
   /** A column as codes or numbers, asked for once. */
   coded(ws: string, column: string): Promise<Coded> {
-    const key = `${ws} ${this.info?.snapshot} ${column}`
+    const key = `${ws} ${this.info?.snapshot} ${this.epoch} ${column}`
     let found = this.#coded.get(key)
     if (!found) {
       found = codesOf(ws, column)
