@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from curator import index
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray
-from curator.errors import DamagedWorkspace
+from curator.errors import BadEmbeddings, DamagedWorkspace
 from curator.filters import Filter
 from curator.workspace import Workspace
 
@@ -371,9 +371,10 @@ def _searcher(workspace: Workspace, embeddings: Embeddings, model: str) -> tuple
     if stored and np.array_equal(_rows_of_index(workspace, entries[0]), embeddings.rows):
         try:
             data = (workspace.path / str(stored)).read_bytes()
-        except OSError as error:
-            raise DamagedWorkspace(f"{stored} cannot be read: {error}; run `curator index` again") from error
-        return index.SearchIndex.from_bytes(data, embeddings.vectors), model, len(data)
+            return index.SearchIndex.from_bytes(data, embeddings.vectors), model, len(data)
+        except (OSError, BadEmbeddings) as error:
+            reason = str(error).partition(";")[0]
+            raise DamagedWorkspace(f"{stored} cannot be read: {reason}; run `curator index --fresh`") from error
     return index.build(embeddings.vectors, index.IndexSpec(kind="flat")), model, 0
 
 
