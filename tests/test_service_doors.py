@@ -16,25 +16,27 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from curator import pipeline
 from curator.cli import app as command_line
+from curator.config import load
 from service.app import create_app
 from service.settings import Settings
-from tests.small import small_root
+from tests.small import SETTINGS, make_footage, small_root
 
 WS = "/v1/workspaces/street"
 DIFFERS = ("seconds", "at", "started", "finished", "created")  # of two runs of the same
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
     """Twins: the same workspace twice."""
-    served = tmp_path_factory.mktemp("doors") / "served"
+    served = tmp_path / "served"
     for name in ("street", "other"):
         shutil.copytree(small_root() / "street", served / name)
     return served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(root: Path) -> Iterator[TestClient]:
     with TestClient(create_app(Settings(root, rate=0)), base_url="http://127.0.0.1") as found:
         yield found
@@ -107,15 +109,10 @@ SAME: list[tuple[str, dict[str, Any], list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "params", "flags"), SAME, ids=[kind for kind, _, _ in SAME])
-def test_a_job_makes_what_the_command_makes(
-    client: TestClient, root: Path, kind: str, params: dict[str, Any], flags: list[str]
-) -> None:
-    answered = made(client, kind, **params)
-    assert alike(answered, root) == alike(printed(kind, *flags, "-w", str(root / "other")), root)
-
-
-def test_what_jobs_made_is_listed_as_what_commands_made(client: TestClient, root: Path) -> None:
+def test_jobs_make_what_commands_make(client: TestClient, root: Path) -> None:
+    for kind, params, flags in SAME:
+        answered = made(client, kind, **params)
+        assert alike(answered, root) == alike(printed(kind, *flags, "-w", str(root / "other")), root), kind
     for path in ("selections", "selections/few", "splits", "calibration", "duplicates", "rows/0/why", "columns"):
         answers = [client.get(f"/v1/workspaces/{name}/{path}").json() for name in ("street", "other")]
         first, second = (alike({**body, "snapshot": None}, root) for body in answers)
@@ -126,7 +123,7 @@ def test_what_jobs_made_is_listed_as_what_commands_made(client: TestClient, root
 # -- mining --------------------------------------------------------------------------------------------------------
 
 
-def test_a_campaign_goes_alike_through_both_doors(client: TestClient, root: Path) -> None:
+def test_mining_goes_alike_through_both_doors(client: TestClient, root: Path) -> None:
     place = ("-w", str(root / "other"))
     pool = {"column": "label", "eq": "car"}
     started = client.post(f"{WS}/campaigns", json={"name": "dusk", "rows": [1, 3, 5, 9], "pool": pool, "budget": 20})
@@ -149,23 +146,7 @@ def test_a_campaign_goes_alike_through_both_doors(client: TestClient, root: Path
     assert client.get(f"{WS}/selections/to-label/file").text == (
         client.get("/v1/workspaces/other/selections/to-label/file").text
     )
-
-
-def test_triggers_go_alike_through_both_doors(client: TestClient, root: Path) -> None:
-    place = ("-w", str(root / "other"))
-    sent = {"name": "watch", "campaign": "dusk", "mode": 1, "quota": 5}
-    added = client.post(f"{WS}/triggers", json=sent).json()
-    said = printed("triggers", *place, "--add", "watch", "--campaign", "dusk", "--mode", "1", "--quota", "5")
-    assert alike(added, root) == alike(said["triggers"][0], root)
-    ran = client.post(f"{WS}/triggers/run").json()
-    assert alike(ran, root) == alike(printed("triggers", *place, "--run"), root)
-    assert alike(client.get(f"{WS}/triggers").json(), root) == alike(printed("triggers", *place), root)
-    assert client.delete(f"{WS}/triggers/watch").status_code == 204
-    assert printed("triggers", *place, "--remove", "watch") == client.get(f"{WS}/triggers").json()
-
-
-def test_a_campaign_is_taken_away_through_either_door(client: TestClient, root: Path) -> None:
-    place = ("-w", str(root / "other"))
+    watching(client, root)
     assert client.delete(f"{WS}/campaigns/dusk").status_code == 204
     assert printed("campaign", "dusk", *place, "--delete") == {"deleted": "dusk"}
     missing = client.get(f"{WS}/campaigns/dusk")
@@ -173,3 +154,22 @@ def test_a_campaign_is_taken_away_through_either_door(client: TestClient, root: 
     assert missing.status_code == 404
     assert failed.exit_code == 2
     assert missing.json()["error"]["message"] in failed.output
+
+
+def watching(client: TestClient, root: Path) -> None:
+    """A trigger of the campaign, run on new footage."""
+    place = ("-w", str(root / "other"))
+    sent: dict[str, Any] = {"name": "watch", "campaign": "dusk", "mode": 1, "quota": 5, "threshold": 0}
+    added = client.post(f"{WS}/triggers", json=sent).json()
+    flags = ("--campaign", "dusk", "--mode", "1", "--quota", "5", "--threshold", "0")
+    said = printed("triggers", *place, "--add", "watch", *flags)
+    assert alike(added, root) == alike(said["triggers"][0], root)
+    more = make_footage(root.parent / "more", n=6, seed=9)
+    for name in ("street", "other"):
+        pipeline.run([str(more)], root / name, load(None, list(SETTINGS)))
+    ran = client.post(f"{WS}/triggers/run").json()
+    assert ran["runs"][0]["rows"]
+    assert alike(ran, root) == alike(printed("triggers", *place, "--run"), root)
+    assert alike(client.get(f"{WS}/triggers").json(), root) == alike(printed("triggers", *place), root)
+    assert client.delete(f"{WS}/triggers/watch").status_code == 204
+    assert printed("triggers", *place, "--remove", "watch") == client.get(f"{WS}/triggers").json()
