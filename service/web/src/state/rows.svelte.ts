@@ -119,16 +119,19 @@ export class Rows implements Source {
 
 /** Rows that are there already. */
 export class Listed implements Source {
-  readonly version = 0
+  version = $state(0)
+  #items = $state.raw<Item[]>([])
 
-  constructor(private items: Item[]) {}
+  constructor(items: Item[]) {
+    this.#items = items
+  }
 
   get total(): number {
-    return this.items.length
+    return this.#items.length
   }
 
   at(index: number): Item | undefined {
-    return this.items[index]
+    return this.#items[index]
   }
 
   want(): void {
@@ -136,6 +139,12 @@ export class Listed implements Source {
   }
 
   indexOf(row: number): number {
-    return this.items.findIndex((item) => item.row === row)
+    return this.#items.findIndex((item) => item.row === row)
+  }
+
+  /** More or fewer of the same order: what looks at it stays where it is. */
+  replace(items: Item[]): void {
+    this.#items = items
+    this.version++
   }
 }
