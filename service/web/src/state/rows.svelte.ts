@@ -1,4 +1,5 @@
 /** Images in an order, for a grid: of a scope, asked for in windows; or a list that is there already. */
+import { untrack } from 'svelte'
 import { api, isAborted, ok, patient } from '../lib/api'
 import type { Clause } from '../lib/clauses'
 import type { Sort } from './scope.svelte'
@@ -145,6 +146,6 @@ export class Listed implements Source {
   /** More or fewer of the same order: what looks at it stays where it is. */
   replace(items: Item[]): void {
     this.#items = items
-    this.version++
+    untrack(() => this.version++)
   }
 }
