@@ -165,6 +165,7 @@ class Info(Answered):
     sources: list[str]
     stages: dict[str, Literal["current", "stale", "missing"]]
     spaces: list[str]
+    tiles: list[str] = Field(description="spaces of tiles, for a search's `space`")
     columns: list[str]
     selections: dict[str, int]
     n_unreadable: int

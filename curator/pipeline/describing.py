@@ -22,7 +22,7 @@ def info(workspace: Workspace) -> dict[str, Any]:
     return {
         "path": str(workspace.path), "rows": workspace.n_rows, "snapshot": workspace.snapshot.sequence,
         "sources": list(workspace.snapshot.sources), "stages": states(workspace, stored_config(workspace)),
-        "spaces": workspace.names("vectors"), "columns": workspace.names("columns"),
+        "spaces": workspace.names("vectors"), "tiles": workspace.names("tiles"), "columns": workspace.names("columns"),
         "selections": {name: len(workspace.selection(name)) for name in workspace.names("selections")},
         "n_unreadable": len(faults), "unreadable": faults[:SHOWN_FAULTS], "runs": workspace.runs()[-SHOWN_RUNS:],
     }  # fmt: skip

@@ -1631,6 +1631,12 @@ export interface components {
             similarity: number;
             distance: number;
             score: number;
+            box?: [
+                number,
+                number,
+                number,
+                number
+            ] | null;
         } & {
             [key: string]: unknown;
         };
@@ -1658,6 +1664,7 @@ export interface components {
                 [key: string]: "current" | "stale" | "missing";
             };
             spaces: string[];
+            tiles: string[];
             columns: string[];
             selections: {
                 [key: string]: number;
