@@ -138,6 +138,8 @@ describe('selecting', () => {
     min_distance: 0,
     spacing_s: 0,
     stop_coverage: null,
+    threshold: null,
+    preselected: '',
     scores: '',
     filter: null,
   }
