@@ -34,6 +34,8 @@ class PageBuild(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build before the files are gathered.
 
+        A checkout that is installed to be worked on goes on without the page where npm fails; a wheel has to have it.
+
         Raises:
             RuntimeError: npm failed; says what to do.
         """
@@ -41,8 +43,14 @@ class PageBuild(BuildHookInterface[Any]):
         if is_left_out() or is_current():
             return
         self.app.display_waiting("building the page")
-        run(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        run(["run", "build"])
+        try:
+            run(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+            run(["run", "build"])
+        except RuntimeError as error:
+            if version != "editable":
+                raise
+            self.app.display_warning(f"{error}\nGoing on without the page; the HTTP interface works.")
+            return
         STAMP.write_text(fingerprint(), encoding="utf-8")
 
 

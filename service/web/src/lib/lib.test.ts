@@ -3,7 +3,7 @@ import { joined, parsed, sentence, subject } from './clauses'
 import { duration, figure, percent, plural, shown } from './format'
 import { GAP, inSight, laidOut, scrollAt, TALLEST, topAt } from './layout'
 import { read, written } from './ranges'
-import { Cells, fitted, inData, onScreen, simplified } from './scatter'
+import { Cells, fitted, inData, onScreen, simplified } from './places'
 import { between, commandOf, paramsOf, yamlOf, type Wish } from './selecting'
 
 describe('ranges', () => {
