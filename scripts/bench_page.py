@@ -62,7 +62,10 @@ SCROLL = """seconds => new Promise(done => {
 })"""
 FRAMES = """seconds => new Promise(done => {
     const began = performance.now(); let frames = 0
-    const step = now => { frames++; now - began < 1000 * seconds ? requestAnimationFrame(step) : done(1000 * frames / (now - began)) }
+    const step = now => {
+        frames++
+        now - began < 1000 * seconds ? requestAnimationFrame(step) : done(1000 * frames / (now - began))
+    }
     requestAnimationFrame(step)
 })"""
 
@@ -143,8 +146,8 @@ def ours(opened: Browser, url: str, seconds: float) -> dict[str, float]:
         before = [one for one in requests if not one.url.startswith("blob:")]
         sizes = [one.sizes()["responseBodySize"] for one in before if "/images/" not in one.url]
         mapped = drawn(page, began)
-        print(f"{how:<5} six tiles after {first:5.2f} s ({len(sizes)} requests and {sum(sizes) / 1000:.0f} KB before, tiles aside); "
-              f"map drawn after {mapped:.2f} s")  # fmt: skip
+        print(f"{how:<5} six tiles after {first:5.2f} s ({len(sizes)} requests and {sum(sizes) / 1000:.0f} KB before, "
+              f"tiles aside); map drawn after {mapped:.2f} s")  # fmt: skip
     scrolling(page, seconds)
     clauses(page)
     fps = moving(page, page.get_by_role("application"), seconds)
@@ -166,7 +169,8 @@ def scrolling(page: Page, seconds: float) -> None:
     told = page.evaluate(SCROLL, seconds)
     long = np.asarray(page.evaluate("window.long"), float)
     print(f"scrolling {seconds:g} s at 90 px a frame: {told['fps']:.0f} frames/s, worst frame {told['worst']:.0f} ms; "
-          f"{len(long)} tasks over 50 ms ({long.sum() / (10 * seconds):.1f} % of the time), longest {long.max(initial=0):.0f} ms")  # fmt: skip
+          f"{len(long)} tasks over 50 ms ({long.sum() / (10 * seconds):.1f} % of the time), "
+          f"longest {long.max(initial=0):.0f} ms")  # fmt: skip
 
 
 def clauses(page: Page) -> None:
@@ -248,7 +252,8 @@ def plain(opened: Browser, places: bytes, codes: bytes, our_map: dict[str, float
             fps = moving(page, page.locator("canvas"), seconds)
             page.close()
     print(f"plain regl-scatterplot: drawn after {ready:.2f} s, {fps:.0f} frames/s while moved; "
-          f"ours is the whole page: {ready / our_map['drawn']:.2f} x the time to the map, {our_map['fps'] / fps:.1f} x the frames")  # fmt: skip
+          f"ours, the whole page: {our_map['drawn'] / ready:.2f} x the time, "
+          f"{our_map['fps'] / fps:.1f} x the frames")  # fmt: skip
 
 
 @contextmanager

@@ -156,6 +156,16 @@ def test_enter_opens_the_inspector_and_again_the_detail_and_escape_goes_back(vis
     assert page.locator("[role=option].focused").get_attribute("aria-posinset") == "5"
 
 
+def test_selected_images_are_compared_side_by_side(visit: Visit) -> None:
+    page = visit.open(selected="3-4")
+    tiles(page)
+    page.keyboard.press("c")
+    page.get_by_role("dialog").get_by_alt_text("Image 4").wait_for()
+    assert page.get_by_role("dialog").get_by_role("img").count() == 2
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+
+
 def test_a_broken_file_is_a_tile_with_its_reason(visit: Visit) -> None:
     page = visit.open(filter=json.dumps([{"column": "reason", "is_null": False}]))
     page.wait_for_selector("[role=option] .state")
