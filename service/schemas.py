@@ -173,6 +173,21 @@ class Info(Answered):
     runs: list[dict[str, Any]]
 
 
+class RunEntry(Answered):
+    """One run of a stage."""
+
+    stage: str
+    seconds: float
+    finished: float = Field(description="seconds since 1970")
+    counts: dict[str, Any] = Field({}, description="what it counted, by the stage's own names")
+
+
+class Runs(Answered):
+    """What ran, newest first."""
+
+    runs: list[RunEntry]
+
+
 class ColumnInfo(Answered):
     """One column that filters can name."""
 

@@ -28,6 +28,12 @@ def info(workspace: Workspace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def runs(workspace: Workspace, *, limit: int) -> list[dict[str, Any]]:
+    """What ran, newest first, without the configuration that it ran with."""
+    told = ("stage", "seconds", "finished", "curator", "counts")
+    return [{key: run[key] for key in told if key in run} for run in reversed(workspace.runs()[-limit:])]
+
+
 def show(workspace: Workspace, row: int) -> dict[str, Any]:
     """Everything known about one image.
 

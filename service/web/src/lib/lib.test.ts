@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { joined, parsed, sentence, subject } from './clauses'
-import { duration, figure, percent, plural, shown } from './format'
+import { counted, duration, figure, percent, plural, shown } from './format'
 import { GAP, inSight, laidOut, scrollAt, TALLEST, topAt } from './layout'
 import { read, written } from './ranges'
 import { Cells, fitted, inData, onScreen, simplified } from './places'
@@ -53,6 +53,15 @@ describe('format', () => {
     expect([percent(0.345), percent(0.0034, 1), percent(NaN)]).toEqual(['35 %', '0.3 %', '–'])
     expect([duration(4), duration(90), duration(7200)]).toEqual(['4 s', '2 min', '2.0 h'])
     expect([shown(null), shown([]), shown(['a', 2]), shown(true)]).toEqual(['–', '–', 'a, 2', 'yes'])
+  })
+})
+
+describe('counts of a stage', () => {
+  test('are told in words, without what is zero or no number', () => {
+    expect(
+      counted({ n: 1378, n_flagged: 6, odd_aspect: 5, dark: 0, preserved: 0.7083, method: 'kmeans' }),
+    ).toBe('1,378 images, 6 flagged, odd aspect 5, preserved 0.708')
+    expect(counted({})).toBe('')
   })
 })
 

@@ -128,6 +128,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{ws}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{ws}/columns": {
         parameters: {
             query?: never;
@@ -2096,6 +2112,17 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        RunEntry: {
+            stage: string;
+            seconds: number;
+            finished: number;
+            /** @default {} */
+            counts: {
+                [key: string]: unknown;
+            };
+        } & {
+            [key: string]: unknown;
+        };
         RunJob: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -2124,6 +2151,11 @@ export interface components {
             model?: string | null;
             /** @default false */
             fresh: boolean;
+        };
+        Runs: {
+            runs: components["schemas"]["RunEntry"][];
+        } & {
+            [key: string]: unknown;
         };
         ScopeBody: {
             filter?: {
@@ -2672,6 +2704,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Info"];
+                };
+            };
+        };
+    };
+    runs: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                ws: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Runs"];
                 };
             };
         };
