@@ -1300,6 +1300,9 @@ export interface components {
         CertificateAnswer: {
             threshold: number;
             threshold_origin: string;
+            keep: string | null;
+            /** @enum {string} */
+            metric: "model" | "copies";
             certificate: {
                 [key: string]: unknown;
             };
@@ -1607,6 +1610,7 @@ export interface components {
             removed: components["schemas"]["Member"][];
             chosen: number | null;
             not_duplicates: number[][];
+            is_confirmed: boolean;
         } & {
             [key: string]: unknown;
         };
@@ -1614,6 +1618,8 @@ export interface components {
             groups: components["schemas"]["GroupAnswer"][];
             total: number;
             n_removed: number;
+            n_confirmed: number;
+            newest: number;
             offset: number;
             snapshot: number;
         } & {
