@@ -260,6 +260,28 @@ def test_duplicate_decisions_show_in_their_group(client: TestClient) -> None:
     assert (shown["chosen"], shown["not_duplicates"]) == (removed, [[kept, removed]])
 
 
+def test_a_group_is_confirmed_once_every_removed_image_of_it_is_accepted(client: TestClient) -> None:
+    groups = client.get(f"{WS}/duplicates?order=largest").json()
+    largest = groups["groups"][0]
+    removed = [one["row"] for one in largest["removed"]]
+    body = {"kind": "review", "value": "accept", "subject": "duplicates"}
+
+    def confirmed() -> tuple[int, list[int]]:
+        told = client.get(f"{WS}/duplicates?order=largest").json()
+        return told["n_confirmed"], [one["kept"] for one in told["groups"] if one["is_confirmed"]]
+
+    assert (groups["newest"], confirmed()) == (0, (0, []))
+    client.post(f"{WS}/decisions", json={**body, "rows": removed, "value": "skip"})
+    client.post(f"{WS}/decisions", json={**body, "rows": removed, "subject": "another queue"})
+    client.post(f"{WS}/decisions", json={**body, "rows": removed[1:] or [largest["kept"]]})
+    assert confirmed() == (0, [])
+    last = client.post(f"{WS}/decisions", json={**body, "rows": removed}).json()["id"]
+    assert confirmed() == (1, [largest["kept"]])
+    assert client.get(f"{WS}/duplicates").json()["newest"] == last
+    client.post(f"{WS}/decisions/{last}/undo")
+    assert confirmed() == (0, [])
+
+
 # -- state and tokens --------------------------------------------------------------------------------------------
 
 

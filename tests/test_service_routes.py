@@ -331,6 +331,7 @@ def test_groups_hold_every_removed_image_once(client: TestClient) -> None:
 def test_the_certificate_says_that_nobody_is_left_alone(client: TestClient) -> None:
     body = client.get(f"{WS}/duplicates/certificate").json()
     assert body["certificate"]["orphans"] == 0
+    assert (body["keep"], body["metric"]) == ("coverage", "model")
     assert sum(body["histogram"]["counts"]) == body["histogram"]["n_near"]
 
 

@@ -84,7 +84,7 @@ def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
     }
     meta = {
         "space": embeddings.space, "metric": metric.space, "metric_stamp": metric_stamp(workspace, config),
-        "threshold": result.threshold, "threshold_origin": origin,
+        "threshold": result.threshold, "threshold_origin": origin, "keep": asked.keep,
         "certificate": certificate.to_dict(), **grown.meta,
     }  # fmt: skip
     write_column(writer, "neardup", decided, meta)

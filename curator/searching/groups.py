@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from curator.data import FloatArray, IntArray
+from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import StageMissing
 from curator.searching.columns import Columns
 
@@ -40,6 +40,12 @@ class DuplicateGroups:
         key = {"loosest": loosest, "largest": -sizes, "row": self.kept}[order]
         chosen = np.argsort(key, kind="stable")[offset : offset + limit]
         return [self._group(int(at), float(loosest[at])) for at in chosen]
+
+    def all_among(self, rows: IntArray) -> BoolArray:
+        """(g,) whether every removed row of a group is one of some rows."""
+        if not len(self):
+            return np.empty(0, np.bool_)
+        return np.logical_and.reduceat(np.isin(self.removed, rows), self.starts[:-1])
 
     def of_row(self, kept: int) -> dict[str, Any] | None:
         """The group of a kept row; none where it stands for itself alone."""

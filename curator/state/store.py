@@ -244,6 +244,14 @@ class State:
         """What holds about each reviewed row of a campaign or queue."""
         return dict(self._held("review", subject))
 
+    def rows_reviewed(self, subject: str, verdict: str) -> IntArray:
+        """Rows of a campaign or queue about which a verdict holds, increasing."""
+        return _rows(self._database.read(
+            "SELECT h.row FROM subjects s JOIN holds h ON h.subject = s.id JOIN decisions d ON d.id = h.decision "
+            "WHERE s.area = 'review' AND s.name = ? AND h.is_on AND d.value = ? ORDER BY h.row",
+            (subject, json.dumps(verdict)),
+        ))  # fmt: skip
+
     def labels(self, subject: str = "") -> dict[int, Decision]:
         """Corrected labels by row."""
         return dict(self._held("label", subject))

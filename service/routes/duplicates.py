@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
@@ -15,6 +16,8 @@ from service.context import service_of
 from service.routes.search import NOT_READY
 from service.schemas import Answered
 from service.security import Reader
+
+SUBJECT = "duplicates"  # of the reviews that confirm a group
 
 router = APIRouter(prefix="/v1/workspaces/{ws}/duplicates", tags=["duplicates"])
 
@@ -36,6 +39,7 @@ class GroupAnswer(Answered):
     removed: list[Member]
     chosen: int | None = Field(description="the row that somebody chose to keep instead")
     not_duplicates: list[list[int]] = Field(description="pairs of this group that somebody said are none")
+    is_confirmed: bool = Field(description="every removed image was accepted in a review of the subject `duplicates`")
 
 
 class GroupsAnswer(Answered):
@@ -44,6 +48,8 @@ class GroupsAnswer(Answered):
     groups: list[GroupAnswer]
     total: int
     n_removed: int
+    n_confirmed: int = Field(description="groups that are confirmed")
+    newest: int = Field(description="number of the newest decision: `expect` of one about what is shown here")
     offset: int
     snapshot: int
 
@@ -53,6 +59,8 @@ class CertificateAnswer(Answered):
 
     threshold: float
     threshold_origin: str
+    keep: str | None = Field(description="the policy by which the kept ones were chosen; none where it was not noted")
+    metric: Literal["model", "copies"] = Field(description="the space of a calibration that the cosines are in")
     certificate: dict[str, Any]
     histogram: dict[str, Any] = Field(description="removed images by similarity to the kept one")
     snapshot: int
@@ -71,15 +79,18 @@ def groups(
     service = service_of(request)
     served, state = service.registry.served(ws), service.registry.state(ws)
     found = duplicate_groups(served.columns)
+    newest = state.newest()  # before the others are read: what comes meanwhile is a conflict, never passed over
     chosen, apart = state.kept(), [decision.rows for decision in state.pairs("not_duplicate")]
+    confirmed = found.all_among(state.rows_reviewed(SUBJECT, "accept"))
     page = found.page(order, offset, limit)
     for group in page:
         members = {group["kept"], *(one["row"] for one in group["removed"])}
         group["chosen"] = chosen.get(group["kept"])
         group["not_duplicates"] = [list(rows) for rows in apart if set(rows) <= members]
+        group["is_confirmed"] = bool(confirmed[np.searchsorted(found.kept, group["kept"])])
     return answer({
-        "groups": page, "total": len(found), "n_removed": len(found.removed), "offset": offset,
-        "snapshot": served.sequence,
+        "groups": page, "total": len(found), "n_removed": len(found.removed),
+        "n_confirmed": int(confirmed.sum()), "newest": newest, "offset": offset, "snapshot": served.sequence,
     })  # fmt: skip
 
 
@@ -93,6 +104,7 @@ def certificate(request: Request, principal: Reader, ws: str) -> JSONResponse:
     meta = entries[0].meta
     return answer({
         "threshold": meta["threshold"], "threshold_origin": str(meta.get("threshold_origin", "given")),
+        "keep": meta.get("keep"), "metric": "model" if meta.get("metric", meta["space"]) == meta["space"] else "copies",
         "certificate": meta["certificate"], "histogram": duplicate_groups(served.columns).histogram(),
         "snapshot": served.sequence,
     })  # fmt: skip

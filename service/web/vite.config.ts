@@ -10,7 +10,7 @@ const OUT = join(import.meta.dirname, '..', 'static')
 const FIRST = new RegExp(
   [
     'node_modules/(svelte|openapi-fetch|esm-env|clsx)/',
-    'src/(App|main|views/Explore|state/(?!groups))',
+    'src/(App|main|views/Explore|state/(?!groups|reviews|settling))',
     'src/lib/(api|clauses|facets|format|keys|layout|ranges|thumbs)',
     'src/components/(Commands|Detail|Dialog|Facet|Facets|Failure|Grid|GridBar|Header|Histogram|KeySheet|NamedSets|Panes|ScopeStrip|SignIn|TagDialog|Thumb|Tile|Toasts|Tray)\\.',
   ].join('|'),

@@ -1316,6 +1316,9 @@ export interface components {
         CertificateAnswer: {
             threshold: number;
             threshold_origin: string;
+            keep: string | null;
+            /** @enum {string} */
+            metric: "model" | "copies";
             certificate: {
                 [key: string]: unknown;
             };
@@ -1623,6 +1626,7 @@ export interface components {
             removed: components["schemas"]["Member"][];
             chosen: number | null;
             not_duplicates: number[][];
+            is_confirmed: boolean;
         } & {
             [key: string]: unknown;
         };
@@ -1630,6 +1634,8 @@ export interface components {
             groups: components["schemas"]["GroupAnswer"][];
             total: number;
             n_removed: number;
+            n_confirmed: number;
+            newest: number;
             offset: number;
             snapshot: number;
         } & {

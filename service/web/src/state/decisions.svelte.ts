@@ -22,6 +22,10 @@ export interface Deed {
   revert?: () => void
   /** No message, where the view itself shows what was done. */
   quiet?: boolean
+  /** It took decisions back: to undo it is to do them again. */
+  takesBack?: boolean
+  /** Somebody decided about the same in the meantime. */
+  onclash?: () => void
 }
 
 interface Done extends Deed {
@@ -66,6 +70,7 @@ class Decisions {
     } catch (error) {
       deed.revert?.()
       const clash = error instanceof ApiError && error.status === 409
+      if (clash) deed.onclash?.()
       toasts.fail(error, clash ? 'Somebody decided in the meantime' : `Not done (${deed.what.toLowerCase()})`)
       return false
     } finally {
@@ -75,11 +80,13 @@ class Decisions {
 
   /** Take back the last deed of this page, or a given one. */
   async undo(which?: Deed): Promise<void> {
+    await this.#tail // what is still on its way is what was done last
     const at = which ? this.#done.findIndex((one) => one === which) : this.#done.length - 1
     const [deed] = at < 0 ? [] : this.#done.splice(at, 1)
     if (!deed) return toasts.say('Nothing to undo')
     try {
-      for (const number of [...deed.ids].reverse()) await this.#turned(deed.ws, number, 'undo')
+      for (const number of [...deed.ids].reverse())
+        await this.#turned(deed.ws, number, deed.takesBack ? 'redo' : 'undo')
       deed.revert?.()
       this.#undone.push(deed)
       this.revision++
@@ -91,10 +98,11 @@ class Decisions {
   }
 
   async redo(): Promise<void> {
+    await this.#tail
     const deed = this.#undone.pop()
     if (!deed) return toasts.say('Nothing to redo')
     try {
-      for (const number of deed.ids) await this.#turned(deed.ws, number, 'redo')
+      for (const number of deed.ids) await this.#turned(deed.ws, number, deed.takesBack ? 'undo' : 'redo')
       deed.apply?.()
       this.#done.push(deed)
       this.revision++
