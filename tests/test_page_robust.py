@@ -179,6 +179,33 @@ def test_of_two_who_decide_about_one_image_the_second_is_told_who_was_first(
 # -- a slow line -------------------------------------------------------------------------------------------------------
 
 
+def test_undo_takes_back_what_is_still_on_its_way_and_not_what_was_before_it(
+    visit: Visit, client: curator.Client
+) -> None:
+    page = visit.open()
+    tiles(page)
+    page.locator(".tile").nth(3).click()
+    page.keyboard.press("Space")
+    tag(page, "early")
+    page.locator(".toast", has_text="1 image tagged early").wait_for()
+    page.evaluate(  # the answer comes late
+        """() => {
+            const now = window.fetch
+            window.fetch = async (request, init) => {
+                const answer = await now(request, init)
+                if (request.url?.includes('/tags/late/')) await new Promise((go) => setTimeout(go, 1500))
+                return answer
+            }
+        }"""
+    )
+    tag(page, "late")
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.press("Control+z")
+    page.locator(".toast", has_text="Undone: 1 image tagged late").wait_for()
+    assert {one["name"]: one["count"] for one in client.tags(WS) if one["count"]}["early"] == 1
+    assert client.rows(WS, filter={"tag": "late"}, limit=1)["total"] == 0
+
+
 def test_on_a_slow_line_the_page_is_usable_before_the_pictures_are_there(visit: Visit) -> None:
     slow: dict[str, Any] = {
         "offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadThroughput": 50_000,
