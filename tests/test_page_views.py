@@ -262,6 +262,7 @@ def test_a_campaign_is_reviewed_by_the_keyboard_and_its_finds_become_a_selection
     toast(page, "2 accepted images kept as the selection dusk-to-label")
     assert [pick["row"] for pick in client.selection(WS, "dusk-to-label")["picks"]] == order[:2]
     page.get_by_role("button", name="Watch new images").first.click()
+    page.get_by_role("button", name="Watch", exact=True).click()
     toast(page, "Trigger dusk-1 made")
     assert client.triggers(WS)[0]["name"] == "dusk-1"
 
