@@ -206,10 +206,17 @@ def test_nothing_stands_in_the_way_of_assistive_technology(
 
 
 def test_the_first_view_is_small_and_asks_for_little(visit: Visit) -> None:
-    sizes: list[int] = []
-    visit.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    sizes: dict[str, int] = {}
+
+    def note(request: Any) -> None:
+        if "/images/" not in request.url and not request.url.startswith("blob:"):
+            sizes[request.url] = request.sizes()["responseBodySize"]
+
+    visit.page.on("requestfinished", note)
     page = visit.open()
-    page.wait_for_selector("[role=option] img")
+    page.wait_for_selector(".tile img")
     first_picture = next(at for at, url in enumerate(visit.requests) if url.endswith("/images/pack"))
-    assert first_picture <= 13, visit.requests[:first_picture]  # the icon is asked for twice
-    assert sum(sizes) < 250_000
+    before = visit.requests[:first_picture]
+    assert first_picture <= 13, before  # the icon is asked for twice
+    assert sum(sizes.get(url, 0) for url in before) < 250_000
+    assert any(url.endswith(".js") and sizes.get(url, 0) > 10_000 for url in before)
