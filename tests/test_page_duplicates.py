@@ -16,7 +16,7 @@ from tests.browser import NARROW, WIDE, Visit, copied_root, visiting
 from tests.serving import Server, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 WS = "street"
@@ -152,7 +152,12 @@ def test_undo_right_after_a_decision_is_of_that_decision_even_on_a_slow_line(
     page = opened(visit)
     page.keyboard.press("Enter")
     toast(page, "Group 1 confirmed")
-    page.route("**/decisions", lambda route: (page.wait_for_timeout(400), route.continue_()))
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(400)
+        route.continue_()
+
+    page.route("**/decisions", late)
     page.keyboard.press("Enter")
     page.keyboard.press("u")
     toast(page, "Undone: group 2 confirmed")

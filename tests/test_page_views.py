@@ -249,7 +249,6 @@ def test_a_campaign_is_reviewed_by_the_keyboard_and_its_finds_become_a_selection
         page.keyboard.press(key)
     page.get_by_alt_text(f"Image {order[4]}").wait_for()
     until(lambda: len(client.decisions(WS, kind="review", subject="dusk/1")) == 4)
-    assert client.campaign(WS, "dusk")["reviewed"] == 3  # a skip is no review
     said = {one["rows"][0]: one["value"] for one in client.decisions(WS, kind="review", subject="dusk/1")}
     assert said == dict(zip(order[:4], ["accept", "accept", "discard", "skip"], strict=True))
     page.keyboard.press("u")  # undo, also over a skip
