@@ -17,7 +17,7 @@ class Toasts {
   #next = 1
 
   say(text: string, undo?: () => void): void {
-    this.#add({ text, hint: '', requestId: '', isError: false, ...(undo && { undo }) }, undo ? 8000 : 4000)
+    this.#add({ text, hint: '', requestId: '', isError: false, ...(undo && { undo }) }, undo ? 12_000 : 8000)
   }
 
   fail(error: unknown, before = ''): void {
