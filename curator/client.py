@@ -102,6 +102,10 @@ class Client:
         """What is there, what is stale, the last runs, unreadable files."""
         return self._get(_path(ws))
 
+    def runs(self, ws: str, *, limit: int = 50) -> list[Body]:
+        """What ran, newest first."""
+        return list(self._get(_path(ws, "runs"), limit=limit)["runs"])
+
     def columns(self, ws: str) -> list[Body]:
         """Columns that filters can name."""
         return list(self._get(_path(ws, "columns"))["columns"])

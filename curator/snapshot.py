@@ -92,7 +92,7 @@ class Snapshot:
                 sources=tuple(body["sources"]),
                 config=body["config"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedWorkspace(
                 f"{path} is not a Curator manifest ({type(error).__name__}: {error}); restore it or start a new one"
             ) from error

@@ -452,7 +452,7 @@ def _read_manifest(folder: Path) -> Snapshot:
             f"{folder} is not a workspace (no {MANIFEST}); make one with `curator run SOURCE -w {folder}`"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedWorkspace(f"cannot read {path}: {error}") from error
+        raise DamagedWorkspace(f"cannot read {path}: {error}; restore it or start a new workspace") from error
     return Snapshot.from_json(text, path)
 
 

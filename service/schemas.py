@@ -165,11 +165,27 @@ class Info(Answered):
     sources: list[str]
     stages: dict[str, Literal["current", "stale", "missing"]]
     spaces: list[str]
+    tiles: list[str] = Field(description="spaces of tiles, for a search's `space`")
     columns: list[str]
     selections: dict[str, int]
     n_unreadable: int
     unreadable: list[Fault]
     runs: list[dict[str, Any]]
+
+
+class RunEntry(Answered):
+    """One run of a stage."""
+
+    stage: str
+    seconds: float
+    finished: float = Field(description="seconds since 1970")
+    counts: dict[str, Any] = Field({}, description="what it counted, by the stage's own names")
+
+
+class Runs(Answered):
+    """What ran, newest first."""
+
+    runs: list[RunEntry]
 
 
 class ColumnInfo(Answered):

@@ -110,7 +110,7 @@ class Visit:
         self.address, self.faults = address, list[str]()
         self.requests = list[str]()
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(45_000)  # processes may share few cores
         self.page.on("console", lambda line: self._note(line.type, line.text))
         self.page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -125,7 +125,7 @@ class Visit:
         self.page.goto(f"{self.address}/?{urlencode(query)}")
         return self.page
 
-    def until(self, expression: str, *, seconds: float = 20.0) -> None:
+    def until(self, expression: str, *, seconds: float = 45.0) -> None:
         """Wait until an expression holds; the page's policy forbids the browser's own waiting for one."""
         end = time.monotonic() + seconds
         while not self.page.evaluate(expression):
@@ -134,6 +134,8 @@ class Visit:
 
     def axe(self) -> list[str]:
         """Serious and critical faults that axe-core finds."""
+        if not AXE.is_file():
+            pytest.skip(f"axe-core is not at {AXE}; run `npm ci` in service/web")
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found = self.page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
         return [

@@ -56,10 +56,21 @@ def serving(root: Path, *options: str, env: dict[str, str] | None = None) -> Ite
     Raises:
         RuntimeError: the server ended instead of starting; the message is its standard error.
     """
+    command = [sys.executable, "-m", "curator", "serve", str(root), "--port", "0", "--json", *options]
+    with started(command, env=env) as server:
+        yield server
+
+
+@contextmanager
+def started(command: list[str], *, env: dict[str, str] | None = None, start_s: float = START_S) -> Iterator[Server]:
+    """A server by the command that starts it with `--json`, until the block ends.
+
+    Raises:
+        RuntimeError: it ended instead of starting, or did not start in time.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "curator", "serve", str(root), "--port", "0", "--json", *options],
-        cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        command, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     log: list[str] = []
     assert process.stderr is not None
     assert process.stdout is not None
@@ -67,7 +78,7 @@ def serving(root: Path, *options: str, env: dict[str, str] | None = None) -> Ite
     reader = threading.Thread(target=lambda: log.extend(errors), daemon=True)
     reader.start()
     try:
-        yield Server(process, _address(process, log, reader), log)
+        yield Server(process, _address(process, log, reader, start_s), log)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -81,16 +92,16 @@ def serving(root: Path, *options: str, env: dict[str, str] | None = None) -> Ite
         process.stderr.close()
 
 
-def _address(process: subprocess.Popen[str], log: list[str], reader: threading.Thread) -> str:
+def _address(process: subprocess.Popen[str], log: list[str], reader: threading.Thread, start_s: float) -> str:
     assert process.stdout is not None
-    text, until = "", time.monotonic() + START_S
+    text, until = "", time.monotonic() + start_s
     while time.monotonic() < until:
         line = process.stdout.readline()
         if not line:
             process.wait(10)
             reader.join(10)
             raise RuntimeError("".join(log) or text)
-        text += line
+        text = line if line.startswith("{") else text + line  # what a script says before is passed over
         if line.startswith("}"):
             return str(json.loads(text)["address"])
-    raise RuntimeError(f"no address within {START_S} s: {text}")
+    raise RuntimeError(f"no address within {start_s} s: {text}")

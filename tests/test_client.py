@@ -41,6 +41,11 @@ def test_the_server_says_who_one_is(client: Client) -> None:
 
 def test_looking_at_a_workspace(client: Client) -> None:
     assert client.info(WS)["rows"] == 31
+    runs = client.runs(WS)
+    assert [run["finished"] for run in runs] == sorted((run["finished"] for run in runs), reverse=True)
+    assert client.runs(WS, limit=1) == runs[:1]
+    assert {"ingest", "embed", "index"} <= {run["stage"] for run in runs}
+    assert "config" not in runs[0]
     assert "brightness" in {column["name"] for column in client.columns(WS)}
     assert client.show(WS, 3)["row"] == 3
     assert client.why(WS, 3)["sentences"]

@@ -319,7 +319,7 @@ def test_a_filter_without_a_column_keeps_what_reads_others() -> None:
     assert to_json(without(parse_filter({"column": "b", "lt": 1}), "a")) == {"column": "b", "lt": 1}
 
 
-TRIANGLE = [[0, 0], [4, 0], [2, 3]]
+TRIANGLE: list[list[float]] = [[0, 0], [4, 0], [2, 3]]
 
 
 def in_triangle(x: float, y: float, corners: list[list[float]]) -> bool:

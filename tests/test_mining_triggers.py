@@ -106,6 +106,21 @@ def test_a_filter_that_names_what_is_gone_stops_its_trigger_alone(place: Path, f
     assert right["rows"]
 
 
+def test_a_name_like_a_collections_stops_its_trigger_alone(place: Path, footage: Path, state: State) -> None:
+    watch(place, state)
+    mining.add_trigger(served(place, state), state, "other", campaign="dusk", mode=1, who="ann", threshold=0.0)
+    state.decide("collect", rows=[1], subject="WATCH", who="ann")
+    grow(place, footage)
+    other, wrong = run(place, state)
+    assert (other["error"], wrong["rows"]) == (None, [])
+    assert other["rows"]
+    assert "WATCH" in wrong["error"]
+    state.decide("rename_collection", subject="WATCH", value="mine", who="ann")
+    (later,) = run(place, state)
+    assert (later["error"], later["rows"]) == (None, other["rows"])
+    assert state.collection("watch").tolist() == later["rows"]
+
+
 def test_a_filter_holds_for_what_is_taken(place: Path, footage: Path, state: State) -> None:
     watch(place, state, filter={"column": "label", "eq": "car"})
     grow(place, footage)

@@ -156,6 +156,16 @@ def test_enter_opens_the_inspector_and_again_the_detail_and_escape_goes_back(vis
     assert page.locator("[role=option].focused").get_attribute("aria-posinset") == "5"
 
 
+def test_selected_images_are_compared_side_by_side(visit: Visit) -> None:
+    page = visit.open(selected="3-4")
+    tiles(page)
+    page.keyboard.press("c")
+    page.get_by_role("dialog").get_by_alt_text("Image 4").wait_for()
+    assert page.get_by_role("dialog").get_by_role("img").count() == 2
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+
+
 def test_a_broken_file_is_a_tile_with_its_reason(visit: Visit) -> None:
     page = visit.open(filter=json.dumps([{"column": "reason", "is_null": False}]))
     page.wait_for_selector("[role=option] .state")
@@ -196,10 +206,17 @@ def test_nothing_stands_in_the_way_of_assistive_technology(
 
 
 def test_the_first_view_is_small_and_asks_for_little(visit: Visit) -> None:
-    sizes: list[int] = []
-    visit.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    sizes: dict[str, int] = {}
+
+    def note(request: Any) -> None:
+        if "/images/" not in request.url and not request.url.startswith("blob:"):
+            sizes[request.url] = request.sizes()["responseBodySize"]
+
+    visit.page.on("requestfinished", note)
     page = visit.open()
-    page.wait_for_selector("[role=option] img")
+    page.wait_for_selector(".tile img")
     first_picture = next(at for at, url in enumerate(visit.requests) if url.endswith("/images/pack"))
-    assert first_picture <= 13, visit.requests[:first_picture]  # the icon is asked for twice
-    assert sum(sizes) < 250_000
+    before = visit.requests[:first_picture]
+    assert first_picture <= 13, before  # the icon is asked for twice
+    assert sum(sizes.get(url, 0) for url in before) < 250_000
+    assert any(url.endswith(".js") and sizes.get(url, 0) > 10_000 for url in before)

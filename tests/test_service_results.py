@@ -20,7 +20,7 @@ from curator.cli import app as command_line
 from curator.pipeline import stored_config
 from curator.pipeline.answers import Answer, answers_of, keep_answer, questions
 from curator.state import open_state
-from curator.workspace import open_workspace
+from curator.workspace import Workspace, open_workspace
 from service.app import create_app
 from service.settings import Settings
 from tests.small import small_root
@@ -80,6 +80,17 @@ def test_an_unknown_selection_is_not_found(client: TestClient, path: str) -> Non
 @pytest.mark.parametrize("row", [0, 30])
 def test_why_is_what_the_command_prints(client: TestClient, root: Path, row: int) -> None:
     assert client.get(f"{WS}/rows/{row}/why").json() == printed("why", str(row), "-w", str(root / "street"))
+
+
+def test_why_reads_no_vectors_that_are_held(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.post(f"{WS}/search", json={"positives": [{"row": 0}]})
+    before = client.get(f"{WS}/rows/0/why").json()
+
+    def read(*_: Any, **__: Any) -> Any:
+        raise AssertionError("vectors were read again")
+
+    monkeypatch.setattr(Workspace, "embeddings", read)
+    assert client.get(f"{WS}/rows/0/why").json() == before
 
 
 def test_why_of_an_unknown_row(client: TestClient) -> None:

@@ -18,7 +18,7 @@ from tests.small import small_root
 
 OPEN = {"healthz", "readyz", "login"}
 READER = {
-    "metrics", "session", "logout", "list_workspaces", "info", "columns", "show", "search", "search_upload",
+    "metrics", "session", "logout", "list_workspaces", "info", "runs", "columns", "show", "search", "search_upload",
     "search_batch", "near_duplicates", "near_duplicates_upload", "query_rows", "facets", "scope", "map_", "legend",
     "codes", "neighbors", "image", "pack", "groups", "certificate", "counts", "tags", "collections", "collection",
     "decisions", "campaigns", "campaign", "next_of_mode", "triggers", "list_jobs", "job", "job_log", "job_events",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -27,7 +28,9 @@ def test_the_wheel_installs_elsewhere_and_runs_on_twenty_frames(tmp_path: Path) 
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "curator/report/style.css" in names
-    assert not any(name.startswith(("tests/", "scripts/")) for name in names)
+    assert not any(name.startswith(("tests/", "scripts/", "service/web/")) for name in names)
+    assert "service/static/index.html" in names  # the built page
+    assert any(re.fullmatch(r"service/static/assets/.*\.js\.br", name) for name in names)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     constraints = str(ROOT / "constraints.txt")

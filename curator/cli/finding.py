@@ -60,7 +60,9 @@ def search(
     ] = None,
     centred: Annotated[bool, typer.Option("--centred", help="Take the mean of all images from each first.")] = False,
     fields: Fields = "uri",
-    space: Annotated[str | None, typer.Option(help="Embedding space, when there are several.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Embedding space, when there are several; tiles: by the best part of an image.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the images most similar to some, and unlike others.
@@ -188,8 +190,9 @@ def _show(found: Answer) -> None:
 
 
 def _beside(hit: Hit) -> str:
-    """Group and fields behind the uri."""
+    """Group, tile and fields behind the uri."""
     told_of = [] if hit.group_size is None else [f"best of {hit.group_size} in {hit.group}"]
+    told_of += [] if hit.box is None else ["tile " + ",".join(f"{side:g}" for side in hit.box)]
     told_of += [f"{name} {value}" for name, value in hit.fields.items() if name != "uri"]
     return f"  {one_line('  '.join(told_of))}" if told_of else ""
 

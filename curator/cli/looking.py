@@ -48,7 +48,7 @@ def info(workspace: Place, as_json: AsJson = False) -> None:
     typer.echo(f"{body['path']}: {body['rows']} rows, snapshot {body['snapshot']}")
     typer.echo(f"sources     {', '.join(body['sources']) or 'none yet'}")
     typer.echo("stages      " + ", ".join(f"{name} {state}" for name, state in body["stages"].items()))
-    typer.echo(f"spaces      {', '.join(body['spaces']) or 'none yet'}")
+    typer.echo(f"spaces      {', '.join([*body['spaces'], *body['tiles']]) or 'none yet'}")
     typer.echo(f"selections  {', '.join(f'{name} ({n})' for name, n in body['selections'].items()) or 'none yet'}")
     typer.echo(f"unreadable  {body['n_unreadable']}")
     for fault in body["unreadable"]:

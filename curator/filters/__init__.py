@@ -45,7 +45,7 @@ from curator.filters.values import (
 )
 
 __all__ = [
-    "MAX_DEPTH", "MAX_NODES", "MAX_TEXT", "MAX_VALUES", "And", "Area", "Between", "Collected", "Compare", "Filter", "Has",
-    "IsNull", "Matches", "Not", "OneOf", "Or", "Rows", "Selected", "Table", "Tagged", "columns_of", "evaluate",
+    "MAX_DEPTH", "MAX_NODES", "MAX_TEXT", "MAX_VALUES", "And", "Area", "Between", "Collected", "Compare", "Filter",
+    "Has", "IsNull", "Matches", "Not", "OneOf", "Or", "Rows", "Selected", "Table", "Tagged", "columns_of", "evaluate",
     "is_fixed", "leaves", "parse_filter", "to_json", "without",
 ]  # fmt: skip

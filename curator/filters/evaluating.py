@@ -117,7 +117,7 @@ def _mask_of(rows: IntArray, n_rows: int) -> BoolArray:
 def _inside(x: Doubles, y: Doubles, corners: Doubles) -> BoolArray:
     """(n,) which points lie in a polygon: a ray to the right crosses its outline an odd number of times."""
     low, high = corners.min(axis=0), corners.max(axis=0)
-    mask = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])  # false for not-a-number
+    mask: BoolArray = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])  # false for not-a-number
     at = np.flatnonzero(mask)
     px, py, odd = x[at], y[at], np.zeros(len(at), np.bool_)
     for (ax, ay), (bx, by) in zip(corners, np.roll(corners, 1, axis=0), strict=True):

@@ -105,8 +105,8 @@ def delete_trigger(state: State, name: str, *, who: str) -> None:
 def run_triggers(served: Served, state: State, *, who: str) -> list[dict[str, Any]]:
     """Run every trigger on the images that came since it last ran; what it finds goes into a collection of its name.
 
-    A trigger made with another model, or whose filter names what is not there, does not run and says so; the images
-    wait until it can. Nothing new: nothing is written.
+    A trigger made with another model, whose filter names what is not there, or whose collection cannot have its name,
+    does not run and says so; the images wait until it can. Nothing new: nothing is written.
     """
     runs = [run for document in state.documents(KIND) if (run := _run(served, state, document, who)) is not None]
     return [_run_json(run, state.reviews(review_subject(run["trigger"]))) for run in runs]
@@ -146,15 +146,16 @@ def _run(served: Served, state: State, document: Document, who: str) -> dict[str
         run["last_row"] = embedded_up_to(served.workspace, body["space"])
         if run["last_row"] <= body["last_row"]:
             return None
-        run |= _taken(served, state, document.name, body, run["last_row"])
+        taken = _taken(served, state, document.name, body, run["last_row"])
+        if taken.get("rows"):
+            key = f"trigger {document.name} {document.version} {run['first_row']} {run['last_row']}"
+            state.decide("collect", rows=taken["rows"], subject=document.name, who=who, key=key)
+        run |= taken
         body["last_row"] = run["last_row"]
     except CuratorError as error:  # of this trigger; the others run, and its images wait
         run["error"] = " ".join(str(error).split())
         if body["runs"] and body["runs"][-1]["error"] == run["error"]:
             return run  # written down already
-    if run["rows"]:
-        key = f"trigger {document.name} {document.version} {run['first_row']} {run['last_row']}"
-        state.decide("collect", rows=run["rows"], subject=document.name, who=who, key=key)
     body["runs"] = [*body["runs"], run][-KEPT_RUNS:]
     try:
         state.put(KIND, document.name, body, who=who, version=document.version)

@@ -22,10 +22,16 @@ def info(workspace: Workspace) -> dict[str, Any]:
     return {
         "path": str(workspace.path), "rows": workspace.n_rows, "snapshot": workspace.snapshot.sequence,
         "sources": list(workspace.snapshot.sources), "stages": states(workspace, stored_config(workspace)),
-        "spaces": workspace.names("vectors"), "columns": workspace.names("columns"),
+        "spaces": workspace.names("vectors"), "tiles": workspace.names("tiles"), "columns": workspace.names("columns"),
         "selections": {name: len(workspace.selection(name)) for name in workspace.names("selections")},
         "n_unreadable": len(faults), "unreadable": faults[:SHOWN_FAULTS], "runs": workspace.runs()[-SHOWN_RUNS:],
     }  # fmt: skip
+
+
+def runs(workspace: Workspace, *, limit: int) -> list[dict[str, Any]]:
+    """What ran, newest first, without the configuration that it ran with."""
+    told = ("stage", "seconds", "finished", "curator", "counts")
+    return [{key: run[key] for key in told if key in run} for run in reversed(workspace.runs()[-limit:])]
 
 
 def show(workspace: Workspace, row: int) -> dict[str, Any]:

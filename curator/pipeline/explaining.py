@@ -5,6 +5,7 @@ Every reason that holds is told, with its numbers, in the order in which the pip
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 
 
-def why(workspace: Workspace, row: int, config: Config, *, selection: str | None = None) -> Facts:
+def why(
+    workspace: Workspace,
+    row: int,
+    config: Config,
+    *,
+    selection: str | None = None,
+    embeddings_of: Callable[[str], Embeddings] | None = None,
+) -> Facts:
     """Say why a row was picked or not.
 
     Args:
         selection: its name; None: the configured one, else the only one there is. Without any selection
             the answer ends with what came before it.
+        embeddings_of: vectors of a space, by whoever holds those of this snapshot; None: they are read.
 
     Returns:
         Plain values: "row", "uri", "selection", "status" (the first reason: gone, unreadable,
@@ -54,7 +63,7 @@ def why(workspace: Workspace, row: int, config: Config, *, selection: str | None
             missing = f"No selection has been made; run `curator select -w {workspace.path}`."
             return _with(facts, "not_selected_yet", missing)
         facts["selection"] = name
-        _against(facts, catalog, table, name, config)
+        _against(facts, catalog, table, name, config, embeddings_of or workspace.embeddings)
     return facts
 
 
@@ -78,13 +87,20 @@ def _name(workspace: Workspace, config: Config, asked: str | None) -> str | None
     return there[0] if len(there) == 1 else None
 
 
-def _against(facts: Facts, catalog: Catalog, table: pa.Table, name: str, config: Config) -> None:
+def _against(
+    facts: Facts,
+    catalog: Catalog,
+    table: pa.Table,
+    name: str,
+    config: Config,
+    embeddings_of: Callable[[str], Embeddings],
+) -> None:
     """Everything that a selection decided about the image; `table` holds its one row."""
     workspace, record = catalog.workspace, table.to_pylist()[0]
     row = int(record["row"])
     chosen = workspace.selection(name)
     own = config_of(config, chosen.config["config"])
-    embeddings = workspace.embeddings(str(chosen.config["space"]))
+    embeddings = embeddings_of(str(chosen.config["space"]))
     at = int(embeddings.positions_of(np.asarray([row]))[0])
     if at < 0:
         _with(facts, "not_embedded", f"It has no vector in {embeddings.space!r}; run `curator embed`.")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from curator import embed, images, loader
 from curator.config import Config
-from curator.data import FloatArray, IntArray, Progress, Sample
+from curator.data import BoolArray, FloatArray, IntArray, Progress, Sample
 from curator.disk import atomic_write
 from curator.errors import DamagedWorkspace, StageMissing
 from curator.loader.crops import BATCH, Crops, Grid, read_crops
@@ -53,6 +53,16 @@ class Tiles:
 
     def __len__(self) -> int:
         return len(self.objects)
+
+    def unit(self, which: slice | IntArray) -> FloatArray:
+        """(b, d) float32 vectors of length 1 of some crops."""
+        wide: FloatArray = self.vectors[which].astype(np.float32)
+        wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+        return wide
+
+    def some(self, which: BoolArray) -> Tiles:
+        """The crops of a mask (m,)."""
+        return Tiles(self.objects[which], self.image_rows[which], self.boxes[which], self.vectors[which])
 
     @property
     def nbytes(self) -> int:
@@ -147,9 +157,8 @@ def load_tiles(workspace: Workspace, space: str) -> Tiles:
     is_there = np.isin(rows, workspace.present_rows())
     boxes = np.stack([table[side].to_numpy() for side in ("x", "y", "width", "height")], axis=1).astype(np.float32)
     objects = table["object"].to_numpy().astype(np.int64)
-    if is_there.all():
-        return Tiles(objects, rows, boxes, vectors)
-    return Tiles(objects[is_there], rows[is_there], boxes[is_there], vectors[is_there])
+    every = Tiles(objects, rows, boxes, vectors)
+    return every if is_there.all() else every.some(is_there)
 
 
 def tile_scores(workspace: Workspace, space: str, score: Score | FloatArray) -> BestTiles:
@@ -168,7 +177,7 @@ def tile_scores(workspace: Workspace, space: str, score: Score | FloatArray) -> 
 def best_tiles(tiles: Tiles, score: Score | FloatArray) -> BestTiles:
     """As `tile_scores`, of tiles that are loaded."""
     by = score if callable(score) else partial(_cosine, score)
-    blocks = [by(_unit(tiles.vectors[at : at + BLOCK])) for at in range(0, len(tiles), BLOCK)]
+    blocks = [by(tiles.unit(slice(at, at + BLOCK))) for at in range(0, len(tiles), BLOCK)]
     scores = np.concatenate([np.empty(0), *blocks]).astype(np.float64)  # (m,)
     rows, first = np.unique(tiles.image_rows, return_index=True)
     if not len(rows):
@@ -186,12 +195,6 @@ def _told(progress: Progress, before: int, total: int, done: int) -> None:
 
 def _cosine(query: FloatArray, vectors: FloatArray) -> FloatArray:
     return np.asarray(vectors @ (query / max(float(np.linalg.norm(query)), 1e-12)), np.float32)
-
-
-def _unit(vectors: NDArray[Any]) -> FloatArray:
-    wide: FloatArray = vectors.astype(np.float32)
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    return wide
 
 
 def _stamp(entry: Entry, model_stamp: str, config: Config) -> str:

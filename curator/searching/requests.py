@@ -62,7 +62,7 @@ class Request:
     min_similarity: float | None = None  # least value of what is ranked by; none for no floor
     filter: Filter | None = None
     group_by: str | None = None  # neardup, video or a column: one hit for each group
-    space: str | None = None  # none: the only or configured one
+    space: str | None = None  # none: the only or configured one; tiles: its images by the best of their tiles
     method: Method = "auto"  # auto: cosine for one positive alone, else rocchio
     alpha: float = 1.0  # rocchio: weight of texts, images and vectors among the positives
     beta: float = 0.75  # of rows and collections among the positives
@@ -107,6 +107,7 @@ class Hit:
     group: Any = None  # of group_by: the kept row, the video's file or the column's value
     group_seen: int | None = None  # members of the group met while searching
     group_size: int | None = None  # members that the filter lets through
+    box: Box | None = None  # of the tile that won, where tiles were searched
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -124,6 +125,8 @@ class Hit:
         }
         if self.group_size is not None:
             body |= {"group": self.group, "group_seen": self.group_seen, "group_size": self.group_size}
+        if self.box is not None:
+            body["box"] = list(self.box)
         if self.fields:
             body["fields"] = dict(self.fields)
         return body

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from curator import embed, images, quality
+from curator import images, quality
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import BadFilter, BadQuery
 from curator.filters import Filter, evaluate, is_fixed, without
+from curator.pipeline.tiling import SUFFIX
 from curator.searching import combining, duplicates, tagging
 from curator.searching.browsing import BINS, MAX_FACETS, TOP, Facet, Page, facet_of, page_of
 from curator.searching.columns import Columns
@@ -28,6 +29,16 @@ from curator.searching.planning import as_scored, directions_of
 from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
 from curator.searching.spaces import FEW_LEFT_OUT, Block, Scorer, Space, Subset, load_space
 from curator.searching.thumbs import Thumbs
+from curator.searching.tiled import (
+    TileSpace,
+    files_of,
+    has_space,
+    is_tiled,
+    known_space,
+    load_tile_space,
+    model_of,
+    with_boxes,
+)
 from curator.workspace import Workspace
 
 MASK_BYTES = 256_000_000  # masks of recent filters
@@ -136,13 +147,13 @@ class Served:
     # -- searching ---------------------------------------------------------------------------------------------------
 
     def space(self, name: str | None = None) -> Space:
-        """Vectors and index of a space, loaded once.
+        """Vectors and index of a space, loaded once; `tiles` is the one of images by the best of their tiles.
 
         Raises:
             UnknownSpace, StageMissing: there is no such space, or none at all.
             DamagedWorkspace: a file is gone or broken.
         """
-        known = self.workspace.space(name)
+        known = known_space(self.workspace, name)
         found = self._spaces.get(known)
         if found is not None:
             return found
@@ -150,8 +161,13 @@ class Served:
             lock = self._space_locks.setdefault(known, threading.Lock())
         with lock:
             if known not in self._spaces:
-                self._spaces[known] = load_space(self.workspace, known)
+                self._spaces[known] = self._load(known)
             return self._spaces[known]
+
+    def _load(self, known: str) -> Space:
+        if is_tiled(self.workspace, known):
+            return load_tile_space(self.workspace, self.space(known.removesuffix(SUFFIX)))
+        return load_space(self.workspace, known)
 
     @property
     def n_vectors(self) -> int:
@@ -162,13 +178,13 @@ class Served:
         """The same over a newer snapshot; vectors and indexes whose files are unchanged are shared."""
         newer = Served(workspace, self.state, self.pictures.limits, self.pictures.may_fetch)
         for name, space in list(self._spaces.items()):
-            if _files_of_space(workspace, name) == _files_of_space(self.workspace, name):
+            if files_of(workspace, name) == files_of(self.workspace, name):
                 newer._spaces[name] = space.renewed()
         return newer
 
     def is_warm_like(self, older: Served) -> bool:
         """Whether every space that the older one holds, and that still exists, is held."""
-        return all(name in self._spaces for name in older._loaded() if self.workspace.entries(f"vectors/{name}"))
+        return all(name in self._spaces for name in older._loaded() if has_space(self.workspace, name))
 
     def warm_like(self, older: Served) -> None:
         """Load the spaces that the older one holds.
@@ -177,7 +193,7 @@ class Served:
             DamagedWorkspace: a file is gone or broken.
         """
         for name in older._loaded():
-            if self.workspace.entries(f"vectors/{name}"):
+            if has_space(self.workspace, name):
                 self.space(name)
 
     def _loaded(self) -> list[str]:
@@ -208,7 +224,7 @@ class Served:
         for at, request in enumerate(requests):
             for name in request.fields:
                 self.columns.check(name)
-            if self._is_tag_search(request):
+            if tagging.is_tag_search(self.workspace, request):
                 answers[at] = self._by_tags(request, mask)
             else:
                 plans.append((at, self._plan(request, mask)))
@@ -234,7 +250,7 @@ class Served:
             k: matches at most.
 
         Raises:
-            BadQuery: another kind of example, or k or threshold out of range.
+            BadQuery: another kind of example, a space of tiles, or k or threshold out of range.
             StageMissing: the configuration names a calibration that is not there.
             UnknownRow, DataError, UnreadableImage, BadEmbeddings: the example cannot be used.
         """
@@ -245,6 +261,8 @@ class Served:
         for name in fields:
             self.columns.check(name)
         of = self.space(space)
+        if isinstance(of, TileSpace):
+            raise BadQuery(f"near-duplicates are whole images, and {of.name!r} holds parts of them; leave space out")
         how = duplicates.threshold_for(self.workspace, of, threshold)
         found = resolve([example], of, self.pictures, self.state, "example")
         exact = duplicates.same_bytes(self.columns, self._digest(example))
@@ -376,7 +394,8 @@ class Served:
         kind = space.index.kind if space.index.kind == "flat" or not is_exact else "exact"
         recall = space.recall(plan.scorer, plan.subset)
         page = self._with_similarity(hits[request.offset : request.offset + request.k], plan)
-        return self._finished(page, request, plan.how, space.name, kind, recall, len(hits) >= wanted)
+        page = with_boxes(page, space, plan.scorer)
+        return self._finished(page, request, plan.how, space.name, kind, recall, len(hits) >= wanted, space.note)
 
     def _finished(
         self,
@@ -403,7 +422,7 @@ class Served:
         if plan.probe is None or not page:
             return page
         at = plan.space.embeddings.positions_of(np.asarray([hit.row for hit in page], np.int64))
-        near = Scorer(plan.likes, plan.scorer.mean).exact(plan.space.vectors[at])
+        near = plan.space.exact(Scorer(plan.likes, plan.scorer.mean), at)
         return [replace(hit, similarity=float(value)) for hit, value in zip(page, near, strict=True)]
 
     def _group_hits(self, rows: Iterator[Block], wanted: int, plan: _Plan) -> list[Hit]:
@@ -425,29 +444,9 @@ class Served:
             for row, score, code in zip(best.rows, best.similarity, best.codes, strict=True)
         ]  # fmt: skip
 
-    def _is_tag_search(self, request: Request) -> bool:
-        """Whether texts are all there is and the space reads none.
-
-        Raises:
-            BadQuery: texts are mixed with what a tag search cannot use.
-        """
-        every = (*request.positives, *request.negatives)
-        if all(example.text is None for example in every):
-            return False
-        space = self.workspace.space(request.space)
-        model = str(self.workspace.entries(f"vectors/{space}")[0].meta["model"])
-        if embed.describe(model).has_text:
-            return False
-        if request.negatives or any(example.text is None for example in request.positives) or request.group_by:
-            raise BadQuery(
-                f"space {space!r} ({model}) reads no text, and a tag search takes texts alone, without negatives and "
-                "group_by; embed with a CLIP-like model to mix text with images"
-            )
-        return True
-
     def _by_tags(self, request: Request, mask: BoolArray | None) -> Answer:
         space = self.workspace.space(request.space)
-        model = str(self.workspace.entries(f"vectors/{space}")[0].meta["model"])
+        model = model_of(self.workspace, space)
         texts = [str(example.text) for example in request.positives]
         scores, note = tagging.tag_scores(self.workspace, self.columns, texts, space, model)
         allowed = self.columns.present() & self.mask(request.filter)
@@ -457,12 +456,6 @@ class Served:
         end = request.offset + request.k
         page = [Hit(row, float(scores[row]), float(scores[row])) for row in rows[request.offset : end].tolist()]
         return self._finished(page, request, "tags", space, "tags", 1.0, len(rows) > end, note)
-
-
-def _files_of_space(workspace: Workspace, name: str) -> list[str]:
-    """What a loaded space depends on."""
-    keys = (f"vectors/{name}", f"index/{name}", "columns/presence")
-    return [entry.file for key in keys for entry in workspace.entries(key)]
 
 
 def open_served(

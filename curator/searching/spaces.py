@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from curator import index
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray
-from curator.errors import DamagedWorkspace
+from curator.errors import BadEmbeddings, DamagedWorkspace
 from curator.filters import Filter
 from curator.workspace import Workspace
 
@@ -130,6 +130,11 @@ class Space:
         """(n, d) of length 1."""
         return self.embeddings.vectors
 
+    @property
+    def note(self) -> str:
+        """What an answer should say of what cannot be found."""
+        return ""
+
     @cached_property
     def mean(self) -> FloatArray:
         """(d,) of all vectors."""
@@ -170,17 +175,24 @@ class Space:
     @property
     def size_bytes(self) -> int:
         """Memory of vectors, index and what recent filters left."""
+        return int(self.vectors.nbytes + self.rows.nbytes + self.structure_bytes + self.kept_bytes)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of what recent filters left."""
         with self._lock:
-            kept = sum(subset.nbytes for subset in [*self._subsets.values(), *self._recent])
-        return int(self.vectors.nbytes + self.rows.nbytes + self.structure_bytes + kept)
+            return sum(subset.nbytes for subset in [*self._subsets.values(), *self._recent])
 
     def renewed(self) -> Space:
         """The same vectors and index without what filters left: under a newer snapshot they let other rows through."""
-        other = Space(self.embeddings, self.index, self.model, self.structure_bytes)
+        other = self._again()
         for name in ("mean", "centred_lengths", "centred_recall"):  # follow from the vectors alone
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
+
+    def _again(self) -> Space:
+        return Space(self.embeddings, self.index, self.model, self.structure_bytes)
 
     def mask_of_rows(self, mask: BoolArray) -> BoolArray:
         """(n,) of positions from a mask over all rows."""
@@ -224,6 +236,19 @@ class Space:
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         found: FloatArray = np.where(length > 1e-6, moved / np.maximum(length, 1e-6), 0.0).astype(np.float32)
         return found
+
+    # -- what positions are ranked by --------------------------------------------------------------------------------
+
+    def rough(self, scorer: Scorer, subset: Subset | None) -> FloatArray:
+        """(p,) of all positions that may be found, to float32 precision; -inf for what has nothing to compare."""
+        if subset is None:
+            return scorer.rough(self.vectors, None if scorer.mean is None else self.centred_lengths)
+        lengths = None if scorer.mean is None else self.centred_lengths[subset.allowed.positions]
+        return scorer.rough(subset.vectors(self.vectors), lengths)
+
+    def exact(self, scorer: Scorer, positions: IntArray) -> FloatArray:
+        """(c,) of some positions, in double precision and rounded."""
+        return scorer.exact(self.vectors[positions])
 
     # -- walking -----------------------------------------------------------------------------------------------------
 
@@ -275,14 +300,14 @@ class Space:
             One position and similarity per group; and (g,) the positions compared of each of these groups.
         """
         positions = np.arange(len(self)) if subset is None else subset.allowed.positions
-        if len(left_out):
-            positions = positions[~np.isin(positions, left_out)]
+        near = self.rough(scorer, subset)
+        is_left = np.isfinite(near) & ~np.isin(positions, left_out)
+        positions, near = positions[is_left], near[is_left]
         of = codes[positions]
-        near = scorer.rough(self.vectors[positions], None if scorer.mean is None else self.centred_lengths[positions])
         best = np.full(int(codes.max(initial=0)) + 1, -np.inf, np.float32)
         np.maximum.at(best, of, near)
         at = np.flatnonzero(near >= best[of] - SLACK)  # rounding may make any of these the best of its group
-        at, similarity = _best(positions[at], scorer.exact(self.vectors[positions[at]]), len(at))
+        at, similarity = _best(positions[at], self.exact(scorer, positions[at]), len(at))
         _, first = np.unique(codes[at], return_index=True)
         first = np.sort(first)
         return (at[first], similarity[first]), np.bincount(of, minlength=len(best))[codes[at[first]]]
@@ -307,14 +332,12 @@ class Space:
         candidates = np.unique(found[found >= 0])
         if len(left_out):
             candidates = np.setdiff1d(candidates, left_out, assume_unique=False)
-        return _best(candidates, scorer.exact(self.vectors[candidates]), depth)
+        return _best(candidates, self.exact(scorer, candidates), depth)
 
     def _walk_all(self, scorer: Scorer, subset: Subset | None, left_out: IntArray) -> Iterator[Block]:
         """Everything compared once, then put in order step by step."""
         positions = np.arange(len(self)) if subset is None else subset.allowed.positions
-        vectors = self.vectors if subset is None else subset.vectors(self.vectors)
-        lengths = None if scorer.mean is None else self.centred_lengths[positions]
-        near = scorer.rough(vectors, lengths)
+        near = self.rough(scorer, subset)
         if len(left_out):
             near[np.isin(positions, left_out)] = -np.inf
         n_left = int(np.isfinite(near).sum())
@@ -324,7 +347,7 @@ class Space:
             depth = min(step, n_left)
             floor = np.partition(near, len(near) - depth)[len(near) - depth] - SLACK
             at = np.flatnonzero(near >= floor)  # what rounding may bring among the best
-            block = _best(at, scorer.exact(vectors[at]), depth)
+            block = _best(at, self.exact(scorer, positions[at]), depth)
             near[block[0]] = -np.inf
             n_left -= depth
             yield positions[block[0]], block[1]
@@ -348,9 +371,10 @@ def _searcher(workspace: Workspace, embeddings: Embeddings, model: str) -> tuple
     if stored and np.array_equal(_rows_of_index(workspace, entries[0]), embeddings.rows):
         try:
             data = (workspace.path / str(stored)).read_bytes()
-        except OSError as error:
-            raise DamagedWorkspace(f"{stored} cannot be read: {error}; run `curator index` again") from error
-        return index.SearchIndex.from_bytes(data, embeddings.vectors), model, len(data)
+            return index.SearchIndex.from_bytes(data, embeddings.vectors), model, len(data)
+        except (OSError, BadEmbeddings) as error:
+            reason = str(error).partition(";")[0]
+            raise DamagedWorkspace(f"{stored} cannot be read: {reason}; run `curator index --fresh`") from error
     return index.build(embeddings.vectors, index.IndexSpec(kind="flat")), model, 0
 
 

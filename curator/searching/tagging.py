@@ -10,9 +10,33 @@ from curator import embed
 from curator.data import BoolArray, FloatArray, IntArray
 from curator.errors import BadQuery
 from curator.searching.columns import Columns
+from curator.searching.requests import Request
+from curator.searching.tiled import is_tiled, known_space, model_of
 from curator.workspace import Workspace
 
 SHOWN = 6
+
+
+def is_tag_search(workspace: Workspace, request: Request) -> bool:
+    """Whether texts are all there is and the space reads none.
+
+    Raises:
+        BadQuery: texts are mixed with what a tag search cannot use.
+    """
+    every = (*request.positives, *request.negatives)
+    if all(example.text is None for example in every):
+        return False
+    space = known_space(workspace, request.space)
+    model, has_tiles = model_of(workspace, space), is_tiled(workspace, space)
+    if embed.describe(model).has_text:
+        return False
+    is_more = request.negatives or any(example.text is None for example in request.positives) or request.group_by
+    if is_more or has_tiles:
+        raise BadQuery(
+            f"space {space!r} ({model}) reads no text, and a tag search takes texts alone, without negatives, group_by "
+            "and tiles; embed with a CLIP-like model to mix text with images"
+        )
+    return True
 
 
 def tag_scores(

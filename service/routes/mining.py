@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
 from curator import mining
+from curator.searching import open_served
 from service.answers import answer, nothing
 from service.context import service_of
 from service.routes.decisions import DecisionAnswer, Key
@@ -255,8 +256,10 @@ def create_trigger(request: Request, principal: Reviewer, ws: str, body: Trigger
 def run_triggers(request: Request, principal: Reviewer, ws: str) -> JSONResponse:
     """Run every trigger on what came since it last ran; ingest jobs do so by themselves."""
     registry = service_of(request).registry
-    runs = mining.run_triggers(registry.served(ws), registry.state(ws), who=principal.who)
-    return answer({"triggers": mining.triggers(registry.state(ws)), "runs": runs})
+    state = registry.state(ws)
+    newest = open_served(registry.workspace(ws), state)  # what answers searches may still be the snapshot before
+    runs = mining.run_triggers(newest, state, who=principal.who)
+    return answer({"triggers": mining.triggers(state), "runs": runs})
 
 
 @router.delete("/triggers/{name}", status_code=204, responses=NOT_READY)

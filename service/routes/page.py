@@ -62,7 +62,9 @@ def _file(request: Request, name: str, headers: dict[str, str]) -> Response:
     if name not in _names():  # nothing else of the disk has an address
         raise NotFound(f"the page has no file {name[:100]!r}", "reload the page")
     taken = request.headers.get("accept-encoding", "")
-    suffix, encoding = next(((end, code) for code, end in ENCODINGS if code in taken and name + end in _names()), ("", ""))
+    suffix, encoding = next(
+        ((end, code) for code, end in ENCODINGS if code in taken and name + end in _names()), ("", "")
+    )
     data = (STATIC / f"{name}{suffix}").read_bytes()
     if encoding:
         headers = {**headers, "Content-Encoding": encoding, "Vary": "Accept-Encoding"}

@@ -208,8 +208,11 @@ def explain(
     selection: Annotated[str | None, Query(pattern=NAME)] = None,
 ) -> JSONResponse:  # fmt: skip
     """Why an image was picked or was not; as `curator why`."""
-    place = _place(request, ws)
-    return answer(why(place, row, pipeline.stored_config(place), selection=selection))
+    served = service_of(request).registry.served(ws)
+    return answer(why(
+        served.workspace, row, pipeline.stored_config(served.workspace), selection=selection,
+        embeddings_of=lambda space: served.space(space).embeddings,
+    ))  # fmt: skip
 
 
 @router.get("/splits", response_model=SplitsAnswer, responses=UNKNOWN)

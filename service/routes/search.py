@@ -86,7 +86,7 @@ class SearchBody(Asked):
     min_similarity: float | None = Field(None, ge=-1, le=1)
     filter: FilterBody | None = None
     group_by: Column | None = Field(None, description="neardup, video or a column: one hit for each group")
-    space: str | None = Field(None, max_length=200)
+    space: str | None = Field(None, max_length=200, description="tiles: images by the best of their tiles")
     method: Literal["auto", "rocchio", "probe", "max"] = "auto"
     alpha: float = Field(1.0, ge=0, le=100, description="rocchio: weight of texts, images and vectors")
     beta: float = Field(0.75, ge=0, le=100, description="rocchio: weight of rows and collections")
@@ -120,6 +120,7 @@ class HitAnswer(Answered):
     similarity: float = Field(description="cosine; of a tag search the tags' summed probability")
     distance: float = Field(description="1 - similarity")
     score: float = Field(description="what is ranked by")
+    box: Box | None = Field(None, description="of the tile that won, where tiles were searched")
 
 
 class SearchAnswer(Answered):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from curator.errors import CuratorError
@@ -13,7 +13,7 @@ from curator.workspace import MANIFEST, create_workspace
 from service import problems
 from service.answers import answer
 from service.context import service_of
-from service.schemas import Columns, ErrorBody, Info, NewWorkspace, Record, WorkspaceEntry, Workspaces
+from service.schemas import Columns, ErrorBody, Info, NewWorkspace, Record, Runs, WorkspaceEntry, Workspaces
 from service.security import Admin, Reader
 
 router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
@@ -56,6 +56,14 @@ def info(request: Request, principal: Reader, ws: str) -> JSONResponse:
     registry = service_of(request).registry
     body = describing.info(registry.workspace(ws))
     return answer({**body, "path": ws})
+
+
+@router.get("/{ws}/runs", response_model=Runs, responses=UNKNOWN)
+def runs(
+    request: Request, principal: Reader, ws: str, limit: Annotated[int, Query(ge=1, le=1_000)] = 50
+) -> JSONResponse:
+    """What ran, newest first."""
+    return answer({"runs": describing.runs(service_of(request).registry.workspace(ws), limit=limit)})
 
 
 @router.get("/{ws}/columns", response_model=Columns, responses=UNKNOWN)

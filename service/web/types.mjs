@@ -1,6 +1,6 @@
 // Types of the HTTP interface for the page: the contract on standard input, TypeScript on standard output.
 // Words and refusals are left out; every refusal has the one error shape, which lib/api.ts reads.
-import { readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import openapiTS, { astToString } from 'openapi-typescript'
 
 const WORDS = new Set(['description', 'summary', 'example', 'examples', 'title', 'tags'])
@@ -14,7 +14,7 @@ function plain(value, isNames = false) {
   )
 }
 
-const contract = plain(JSON.parse(readFileSync(0, 'utf8')))
+const contract = plain(JSON.parse(await text(process.stdin)))
 for (const operations of Object.values(contract.paths)) {
   for (const operation of Object.values(operations)) {
     if (!operation.responses) continue

@@ -55,3 +55,16 @@ export function duration(seconds: number): string {
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`
   return `${(seconds / 3600).toFixed(1)} h`
 }
+
+/** Counts of a stage by its own names, as words: {n: 378, n_flagged: 6} is "378 images, 6 flagged". */
+export function counted(counts: Record<string, unknown>): string {
+  return Object.entries(counts)
+    .filter(([, value]) => typeof value === 'number' && value !== 0)
+    .map(([name, value]) => {
+      const text = figure(value as number)
+      if (name === 'n') return `${text} images`
+      const words = name.replaceAll('_', ' ')
+      return words.startsWith('n ') ? `${text} ${words.slice(2)}` : `${words} ${text}`
+    })
+    .join(', ')
+}

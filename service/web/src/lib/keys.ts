@@ -46,7 +46,6 @@ export const KEYS = [
   ['fit', 'Grid', ['o'], 'Fit or fill tiles'],
   ['detail.previous', 'Detail', ['ArrowLeft'], 'Previous image'],
   ['detail.next', 'Detail', ['ArrowRight'], 'Next image'],
-  ['detail.overlays', 'Detail', ['h'], 'Boxes on or off'],
   ['detail.zoom', 'Detail', ['z'], 'Whole image or 100 %'],
   ['review.accept', 'Review', ['a'], 'Accept'],
   ['review.discard', 'Review', ['d'], 'Discard'],

@@ -128,6 +128,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{ws}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{ws}/columns": {
         parameters: {
             query?: never;
@@ -1637,6 +1653,12 @@ export interface components {
             similarity: number;
             distance: number;
             score: number;
+            box?: [
+                number,
+                number,
+                number,
+                number
+            ] | null;
         } & {
             [key: string]: unknown;
         };
@@ -1664,6 +1686,7 @@ export interface components {
                 [key: string]: "current" | "stale" | "missing";
             };
             spaces: string[];
+            tiles: string[];
             columns: string[];
             selections: {
                 [key: string]: number;
@@ -2095,6 +2118,17 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        RunEntry: {
+            stage: string;
+            seconds: number;
+            finished: number;
+            /** @default {} */
+            counts: {
+                [key: string]: unknown;
+            };
+        } & {
+            [key: string]: unknown;
+        };
         RunJob: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -2123,6 +2157,11 @@ export interface components {
             model?: string | null;
             /** @default false */
             fresh: boolean;
+        };
+        Runs: {
+            runs: components["schemas"]["RunEntry"][];
+        } & {
+            [key: string]: unknown;
         };
         ScopeBody: {
             filter?: {
@@ -2671,6 +2710,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Info"];
+                };
+            };
+        };
+    };
+    runs: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                ws: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Runs"];
                 };
             };
         };

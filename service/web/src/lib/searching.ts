@@ -67,6 +67,16 @@ export function already(ws: string, example: Example, signal: AbortSignal): Prom
   return posted(`${place(ws)}/search/near-duplicates/upload`, form, signal)
 }
 
+/** How many values fall into each of so many equal bins. */
+export function binned(values: number[], low: number, high: number, bins: number): number[] {
+  const out = new Array<number>(bins).fill(0)
+  for (const value of values) {
+    const bin = Math.floor((bins * (value - low)) / Math.max(1e-9, high - low))
+    out[Math.max(0, Math.min(bins - 1, bin))]!++
+  }
+  return out
+}
+
 const place = (ws: string) => `/v1/workspaces/${encodeURIComponent(ws)}`
 
 async function posted<T>(path: string, body: string | FormData, signal: AbortSignal): Promise<T> {

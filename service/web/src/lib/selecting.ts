@@ -10,6 +10,39 @@ export interface Strategy {
   max?: number
 }
 
+/** What the evidence of a stored selection tells of one measure, at the curve's budgets. */
+export interface Band {
+  selected: number[]
+  random_mean: number[]
+  random_low: number[]
+  random_high: number[]
+  every_nth: number[]
+}
+
+export interface Curve {
+  budgets: number[]
+  mean_similarity: Band
+  worst_similarity: Band
+  share_within: Band
+  path: [number[], number[]]
+  n_random: number
+}
+
+/** How many picks cover which share. */
+export interface Plan {
+  path: [number[], number[]]
+  needs: { share: number; picks: number | null }[]
+  threshold: number
+}
+
+export interface Balance {
+  column: string
+  /** Value, images with it, picks with it. */
+  groups: [string, number, number][]
+  n_groups: number
+  n_hit: number
+}
+
 export interface Wish {
   name: string
   budget: string
@@ -20,6 +53,8 @@ export interface Wish {
   min_distance: number
   spacing_s: number
   stop_coverage: number | null
+  threshold: number | null
+  preselected: string
   scores: string
   filter: Record<string, unknown> | null
 }
@@ -70,7 +105,9 @@ export function paramsOf(wish: Wish): Record<string, unknown> {
     ...(wish.per_group && { per_group: wish.per_group, quotas: wish.quotas || 'equal' }),
     ...(wish.min_distance > 0 && { min_distance: wish.min_distance }),
     ...(wish.spacing_s > 0 && { spacing_s: wish.spacing_s }),
+    ...(wish.threshold !== null && { threshold: wish.threshold }),
     ...(wish.stop_coverage !== null && { stop_coverage: wish.stop_coverage }),
+    ...(wish.preselected && { preselected: wish.preselected }),
     ...(wish.method === 'uncertainty' && wish.scores && { scores: wish.scores }),
     ...(wish.filter && { filter: wish.filter }),
   }
@@ -134,3 +171,7 @@ export function between(x: number[], y: number[], at: number): number {
   const share = (at - x[i - 1]!) / (x[i]! - x[i - 1]!)
   return y[i - 1]! + Math.min(1, share) * (y[i]! - y[i - 1]!)
 }
+
+/** Picks that cover a share of all images; null where no number was found to. */
+export const needed = (plan: Plan, share: number): number | null =>
+  plan.needs.find((one) => one.share === share)?.picks ?? null

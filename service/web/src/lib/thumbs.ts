@@ -11,10 +11,17 @@ const WAIT_MS = 12
 type Use = (url: string | null) => void
 
 class Thumbs {
+  /** Resolves when the first pictures are there. */
+  readonly arrived: Promise<void>
+  #arrive!: () => void
   #urls = new Map<string, string | null>()
   #wanted = new Map<string, { ws: string; row: number; uses: Set<Use> }>()
   #flying = new Map<AbortController, Set<string>>()
   #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor() {
+    this.arrived = new Promise((resolve) => (this.#arrive = resolve))
+  }
 
   /** Ask for a thumbnail; null means that there is none. The returned function says that nobody waits any more. */
   want(ws: string, row: number, use: Use): () => void {
@@ -84,6 +91,7 @@ class Thumbs {
   }
 
   #keep(key: string, url: string | null): void {
+    this.#arrive()
     this.#urls.set(key, url)
     const entry = this.#wanted.get(key)
     this.#wanted.delete(key)

@@ -30,12 +30,12 @@ class Jobs {
   }
 
   async #follow(ws: string, signal: AbortSignal): Promise<void> {
-    let seen = new Map<string, Job>()
+    let seen: Map<string, Job> | null = null // what was over before the first look is no news
     while (!signal.aborted) {
       try {
         const query = { params: { query: { workspace: ws, limit: 50 } }, signal }
         const found = (await patient(() => ok(api.GET('/v1/jobs', query)), signal)).jobs
-        for (const job of found) this.#tell(job, seen.get(job.id))
+        if (seen) for (const job of found) this.#tell(job, seen.get(job.id))
         this.list = found
         seen = new Map(found.map((job) => [job.id, job]))
       } catch {
@@ -51,7 +51,7 @@ class Jobs {
   }
 
   #tell(job: Job, before: Job | undefined): void {
-    if (!before || isOver(before) || !isOver(job)) return
+    if ((before && isOver(before)) || !isOver(job)) return
     if (!LOOKING.has(job.kind)) this.finished++
     else if (job.state === 'done') return
     if (job.state === 'done') toasts.say(`Done: ${job.kind}`)

@@ -1,4 +1,5 @@
 /** Images in an order, for a grid: of a scope, asked for in windows; or a list that is there already. */
+import { untrack } from 'svelte'
 import { api, isAborted, ok, patient } from '../lib/api'
 import type { Clause } from '../lib/clauses'
 import type { Sort } from './scope.svelte'
@@ -119,16 +120,19 @@ export class Rows implements Source {
 
 /** Rows that are there already. */
 export class Listed implements Source {
-  readonly version = 0
+  version = $state(0)
+  #items = $state.raw<Item[]>([])
 
-  constructor(private items: Item[]) {}
+  constructor(items: Item[]) {
+    this.#items = items
+  }
 
   get total(): number {
-    return this.items.length
+    return this.#items.length
   }
 
   at(index: number): Item | undefined {
-    return this.items[index]
+    return this.#items[index]
   }
 
   want(): void {
@@ -136,6 +140,12 @@ export class Listed implements Source {
   }
 
   indexOf(row: number): number {
-    return this.items.findIndex((item) => item.row === row)
+    return this.#items.findIndex((item) => item.row === row)
+  }
+
+  /** More or fewer of the same order: what looks at it stays where it is. */
+  replace(items: Item[]): void {
+    this.#items = items
+    untrack(() => this.version++)
   }
 }

@@ -76,8 +76,7 @@ class Selection {
   asFilter(): Clause {
     const list: Clause = { rows: [...this.rows] }
     if (this.filter === null) return list
-    const parts: Clause[] =
-      'length' in this.filter || Object.keys(this.filter).length === 0 ? [] : [this.filter]
+    const parts: Clause[] = Object.keys(this.filter).length === 0 ? [] : [this.filter]
     if (this.rows.size) parts.push({ not: list })
     return { and: parts }
   }

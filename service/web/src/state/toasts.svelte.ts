@@ -1,5 +1,5 @@
 /** Short messages: what was done, with its undo, and what failed, with what to do. */
-import { isAborted, told } from '../lib/api'
+import { isAborted, Offline, told } from '../lib/api'
 
 export interface Toast {
   id: number
@@ -21,7 +21,7 @@ class Toasts {
   }
 
   fail(error: unknown, before = ''): void {
-    if (isAborted(error)) return
+    if (isAborted(error) || error instanceof Offline) return // a lost connection has a line of its own
     const { message, hint, id } = told(error)
     this.#add(
       { text: before ? `${before}: ${message}` : message, hint, requestId: id, isError: true },
