@@ -127,6 +127,8 @@ def test_the_queue_opens_where_it_was_with_what_was_said(visit: Visit, client: c
     for at, key in enumerate("ads", start=1):
         page.keyboard.press(key)
         answered(page, at)
+    while len(said(client, campaign)) < 3:  # drawn at once, sent a moment later
+        page.wait_for_timeout(50)
     page.reload()
     shows(page, order[3])
     answered(page, 3)
@@ -206,6 +208,8 @@ def test_a_digit_goes_to_another_mode_or_marks_in_the_batch(visit: Visit, client
     page.get_by_role("button", name=f"Mark image {order[4]}", exact=True).click()
     page.keyboard.press("d")
     answered(page, 2)
+    while not said(client, "two modes", 2):
+        page.wait_for_timeout(50)
     assert said(client, "two modes", 2) == {order[1]: "discard", order[4]: "discard"}
     page.keyboard.press("u")
     answered(page, 0)
