@@ -83,6 +83,24 @@ def test_a_campaign_starts_from_the_scope_once_and_is_taken_away(visit: Visit, c
     assert "from scope" not in [one["name"] for one in client.campaigns(WS)]
 
 
+def test_a_campaign_starts_where_two_columns_differ_once_they_are_chosen(visit: Visit, client: curator.Client) -> None:
+    page = visit.open("failures", filter='[{"rows":[10,11,12]}]')
+    if client.campaigns(WS):
+        page.get_by_role("button", name="New campaign").click()
+    scope = page.get_by_role("radio", name=re.compile("^The scope"))
+    scope.check()
+    page.get_by_label("Label column").focus()  # passing by with the Tab key chooses nothing
+    assert scope.is_checked()
+    page.get_by_label("Name", exact=True).fill("mistaken")
+    page.get_by_label("Label column").select_option("kind")
+    page.get_by_label("Prediction column").select_option("duplicate")
+    assert not scope.is_checked()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("region", name="Campaign mistaken").wait_for(timeout=60_000)
+    both = client.rows(WS, filter={"column": "duplicate", "is_null": False}, limit=0)["total"]
+    assert client.campaign(WS, "mistaken")["n_failures"] == both
+
+
 def test_a_mind_is_changed_a_note_kept_and_the_last_answer_repeated(
     visit: Visit, client: curator.Client, campaign: str
 ) -> None:
