@@ -17,12 +17,6 @@ from tests.browser import browser, visiting
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-PASTE = """bytes => {
-    const transfer = new DataTransfer()
-    transfer.items.add(new File([new Uint8Array(bytes)], 'pasted.jpg', {type: 'image/jpeg'}))
-    window.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))
-}"""
-
 
 def visit(opened: Browser, address: str, ws: str, *, budget: int = 50) -> list[str]:
     """Find a duplicate group, search by a pasted picture, select some and take them along.
@@ -42,7 +36,7 @@ def visit(opened: Browser, address: str, ws: str, *, budget: int = 50) -> list[s
         page.get_by_role("link", name="Search").click()
         page.get_by_text("Search by a picture").wait_for()
         with urllib.request.urlopen(f"{address}/v1/workspaces/{ws}/images/5?size=400", timeout=60) as answer:
-            page.evaluate(PASTE, list(answer.read()))
+            one.paste(answer.read())
         page.locator(".tile img").first.wait_for()
 
         page.get_by_role("link", name="Select", exact=True).click()

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, NARROW = (1440, 900), (390, 844)
 AXE = Path(__file__).parents[1] / "service" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+PASTE = """bytes => {
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([new Uint8Array(bytes)], 'pasted.jpg', {type: 'image/jpeg'}))
+    window.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))
+}"""
 SETTINGS = ("report.n_random=3", "select.budget=40", "workers=2", "threads=1")
 
 
@@ -132,6 +137,10 @@ class Visit:
             assert time.monotonic() < end, f"not within {seconds} s: {expression}"
             self.page.wait_for_timeout(50)
 
+    def paste(self, data: bytes) -> None:
+        """Paste a picture, as Ctrl+V does."""
+        self.page.evaluate(PASTE, list(data))
+
     def axe(self) -> list[str]:
         """Serious and critical faults that axe-core finds."""
         if not AXE.is_file():
@@ -150,6 +159,11 @@ class Visit:
             url for url in self.requests if urlsplit(url).netloc != host and not url.startswith(("blob:", "data:"))
         ]
         assert not elsewhere, elsewhere
+
+
+def toast(page: Page, text: str) -> None:
+    """Wait for a message of the page."""
+    page.locator(".toast", has_text=text).first.wait_for()
 
 
 @contextmanager

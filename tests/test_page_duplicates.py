@@ -12,7 +12,7 @@ import pytest
 
 import curator
 from curator.state import open_state
-from tests.browser import NARROW, WIDE, Visit, copied_root, visiting
+from tests.browser import NARROW, WIDE, Visit, copied_root, toast, visiting
 from tests.serving import Server, serving
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ def opened(visit: Visit, **parameters: Any) -> Page:
     page = visit.open("duplicates", **{"order": "largest", **parameters})
     page.locator("li.kept img").first.wait_for()
     return page
-
-
-def toast(page: Page, text: str) -> None:
-    page.locator(".toast", has_text=text).first.wait_for()
 
 
 def largest(client: curator.Client) -> dict[str, Any]:

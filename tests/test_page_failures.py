@@ -11,7 +11,7 @@ import pytest
 
 import curator
 from curator.state import open_state
-from tests.browser import NARROW, WIDE, Visit, copied_root, visiting
+from tests.browser import NARROW, WIDE, Visit, copied_root, toast, visiting
 from tests.conftest import picture
 from tests.serving import Server, serving
 
@@ -36,10 +36,6 @@ def opened(visit: Visit, name: str, mode: int = 1) -> Page:
     page = visit.open("failures", name=name, mode=mode)
     page.locator(".shot > img").wait_for()
     return page
-
-
-def toast(page: Page, text: str) -> None:
-    page.locator(".toast", has_text=text).first.wait_for()
 
 
 def order_of(client: curator.Client, name: str, mode: int = 1) -> list[int]:

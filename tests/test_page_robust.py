@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,7 @@ import pytest
 import curator
 from curator.state import open_state
 from tests.browser import Visit, copied_root, visiting
-from tests.serving import ROOT, Server, serving
+from tests.serving import Server, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -106,33 +103,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def on_port(root: Path, port: int) -> Iterator[Server]:
-    """A server on a port of its own, so that another can come back to the same address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "curator", "serve", str(root), "--port", str(port)],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    server = Server(process, f"http://127.0.0.1:{port}")
-    try:
-        for _ in range(900):
-            try:
-                server.connect().close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield server
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
 def test_what_is_decided_while_the_server_is_away_is_sent_once_when_it_is_back(
     chromium: Browser, own_root: Path
 ) -> None:
     port = free_port()
-    with on_port(own_root, port) as first, visiting(chromium, first.address) as visit:
+    with serving(own_root, "--port", str(port)) as first, visiting(chromium, first.address) as visit:
         page = visit.open("duplicates", order="largest")
         page.get_by_role("heading", name=re.compile("Group 1 of")).wait_for()
         first.kill()
@@ -140,7 +115,7 @@ def test_what_is_decided_while_the_server_is_away_is_sent_once_when_it_is_back(
         page.locator(".lost").wait_for()
         page.keyboard.press("Enter")
         page.get_by_text("2 decisions wait").wait_for()
-        with on_port(own_root, port) as second:
+        with serving(own_root, "--port", str(port)) as second:
             page.locator(".toast", has_text="Group 2 confirmed").wait_for(timeout=60_000)
             page.locator(".lost").wait_for(state="detached")
             with curator.Client(second.address) as client:

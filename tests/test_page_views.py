@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import curator
-from tests.browser import NARROW, WIDE, Visit, visiting
+from tests.browser import NARROW, WIDE, Visit, toast, visiting
 from tests.conftest import picture
 from tests.serving import Server
 
@@ -36,22 +36,7 @@ def until(what: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     return found
 
 
-def toast(page: Page, text: str) -> None:
-    page.locator(".toast", has_text=text).first.wait_for()
-
-
 # -- search ------------------------------------------------------------------------------------------------------------
-
-
-def paste(page: Page, data: bytes) -> None:
-    page.evaluate(
-        """bytes => {
-            const transfer = new DataTransfer()
-            transfer.items.add(new File([new Uint8Array(bytes)], 'pasted.jpg', {type: 'image/jpeg'}))
-            window.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))
-        }""",
-        list(data),
-    )
 
 
 def first_row(page: Page, label: str) -> str:
@@ -66,7 +51,7 @@ def test_a_pasted_picture_is_told_to_be_there_already_and_its_likes_are_shown(
     data = client.image(WS, 40, size="original")
     page = visit.open("search")
     page.get_by_text("Search by a picture").wait_for()
-    paste(page, data)
+    visit.paste(data)
     page.get_by_text("Already in the set").wait_for()
     expected = client.search_images(WS, [data], k=1, group_by="neardup", fields=["uri"])["hits"][0]
     assert Path(expected["fields"]["uri"]).name in first_row(page, "Results")

@@ -41,14 +41,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (static / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "secret.txt").write_text("no")
     monkeypatch.setattr(page, "STATIC", static)
-    page._names.cache_clear()
     return static
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    yield
-    page._names.cache_clear()
 
 
 def test_the_page_comes_with_a_policy_that_lets_it_load_nothing_from_elsewhere(served: TestClient, built: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from curator.data import FloatArray, IntArray
@@ -9,11 +11,33 @@ from curator.errors import BadQuery
 from curator.searching import combining
 from curator.searching.examples import Resolved
 from curator.searching.requests import How, Request
-from curator.searching.spaces import Space
+from curator.searching.spaces import Scorer, Space, Subset
 
 MAX_DIRECTIONS = 256  # positives of method max, rows of collections included
 MAX_POSITIVES = 20_000  # rows that a probe is fitted to
 SEED = 0  # of the probe's background: the same request has the same answer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request made into what is ranked by and what may be found."""
+
+    request: Request
+    space: Space
+    how: How
+    scorer: Scorer
+    subset: Subset | None
+    left_out: IntArray
+    probe: combining.Probe | None
+    likes: FloatArray  # (p, d) the positives, as the scorer has vectors
+
+    def score(self, cosine: FloatArray) -> FloatArray:
+        """What is ranked by: the cosine, or with a probe the probability that it stands for; the order is the same."""
+        if self.probe is None:
+            return cosine
+        length = float(np.linalg.norm(self.probe.weights.astype(np.float64)))
+        logit = length * cosine.astype(np.float64) + self.probe.bias
+        return (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
 
 
 def directions_of(

@@ -9,23 +9,23 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from curator import images, quality
-from curator.data import BoolArray, FloatArray, IntArray
+from curator.data import BoolArray, IntArray
 from curator.errors import BadFilter, BadQuery
 from curator.filters import Filter, evaluate, is_fixed, without
 from curator.pipeline.tiling import SUFFIX
-from curator.searching import combining, duplicates, tagging
+from curator.searching import duplicates, tagging
 from curator.searching.browsing import BINS, MAX_FACETS, TOP, Facet, Page, facet_of, page_of
 from curator.searching.columns import Columns
 from curator.searching.duplicates import Duplicates
 from curator.searching.examples import Decisions, Pictures, crop, resolve
 from curator.searching.grouping import best_of_groups, groups_of
-from curator.searching.planning import as_scored, directions_of
+from curator.searching.planning import Plan, as_scored, directions_of
 from curator.searching.requests import MAX_BATCH, MAX_K, Answer, Example, Hit, How, Request
 from curator.searching.spaces import FEW_LEFT_OUT, Block, Scorer, Space, Subset, load_space
 from curator.searching.thumbs import Thumbs
@@ -42,28 +42,6 @@ from curator.searching.tiled import (
 from curator.workspace import Workspace
 
 MASK_BYTES = 256_000_000  # masks of recent filters
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A request made into what is ranked by and what may be found."""
-
-    request: Request
-    space: Space
-    how: How
-    scorer: Scorer
-    subset: Subset | None
-    left_out: IntArray
-    probe: combining.Probe | None
-    likes: FloatArray  # (p, d) the positives, as the scorer has vectors
-
-    def score(self, cosine: FloatArray) -> FloatArray:
-        """What is ranked by: the cosine, or with a probe the probability that it stands for; the order is the same."""
-        if self.probe is None:
-            return cosine
-        length = float(np.linalg.norm(self.probe.weights.astype(np.float64)))
-        logit = length * cosine.astype(np.float64) + self.probe.bias
-        return (0.5 * (1.0 + np.tanh(0.5 * logit))).astype(np.float32)
 
 
 class Served:
@@ -220,7 +198,7 @@ class Served:
         if len(requests) > MAX_BATCH:
             raise BadQuery(f"{len(requests)} searches in one call; at most {MAX_BATCH} are taken")
         answers: list[Answer | None] = [None] * len(requests)
-        plans: list[tuple[int, _Plan]] = []
+        plans: list[tuple[int, Plan]] = []
         for at, request in enumerate(requests):
             for name in request.fields:
                 self.columns.check(name)
@@ -362,13 +340,13 @@ class Served:
             return int(self.columns.take([int(example.row or 0)], ["phash"])[0]["phash"] or 0)
         return int(quality.perceptual_hash(pixels if example.box is None else crop(pixels, example.box)))
 
-    def _plan(self, request: Request, mask: BoolArray | None) -> _Plan:
+    def _plan(self, request: Request, mask: BoolArray | None) -> Plan:
         space = self.space(request.space)
         likes = resolve(request.positives, space, self.pictures, self.state, "positives")
         dislikes = resolve(request.negatives, space, self.pictures, self.state, "negatives")
         mean = space.mean if request.centred else None
         how, directions, probe = directions_of(request, space, likes, dislikes)
-        return _Plan(
+        return Plan(
             request, space, how, Scorer(directions, mean), self._subset(space, request.filter, mask),
             np.union1d(likes.positions, dislikes.positions), probe, as_scored(space, likes.vectors, request.centred),
         )  # fmt: skip
@@ -381,7 +359,7 @@ class Served:
             return space.subset(allowed & mask)
         return space.subset(allowed, condition if condition is not None and is_fixed(condition) else None)
 
-    def _answer(self, plan: _Plan, first: Block | None) -> Answer:
+    def _answer(self, plan: Plan, first: Block | None) -> Answer:
         request, space = plan.request, plan.space
         walk = space.walk(plan.scorer, plan.subset, plan.left_out, first)
         rows = ((space.rows[at], plan.score(similarity)) for at, similarity in walk)
@@ -417,7 +395,7 @@ class Served:
             request.centred and how != "tags", note,
         )  # fmt: skip
 
-    def _with_similarity(self, page: list[Hit], plan: _Plan) -> list[Hit]:
+    def _with_similarity(self, page: list[Hit], plan: Plan) -> list[Hit]:
         """With a probe the similarity is the largest cosine to a positive; otherwise it is what was ranked by."""
         if plan.probe is None or not page:
             return page
@@ -425,7 +403,7 @@ class Served:
         near = plan.space.exact(Scorer(plan.likes, plan.scorer.mean), at)
         return [replace(hit, similarity=float(value)) for hit, value in zip(page, near, strict=True)]
 
-    def _group_hits(self, rows: Iterator[Block], wanted: int, plan: _Plan) -> list[Hit]:
+    def _group_hits(self, rows: Iterator[Block], wanted: int, plan: Plan) -> list[Hit]:
         """One hit for each group, best first; compares everything where the nearest hold too few groups."""
         space, groups = plan.space, groups_of(self.columns, str(plan.request.group_by))
         allowed = space.rows if plan.subset is None else space.rows[plan.subset.allowed.positions]
@@ -476,7 +454,7 @@ def open_served(
     return Served(frozen, state, limits or images.Limits(), may_fetch)
 
 
-def _first_blocks(plans: Sequence[_Plan]) -> list[Block | None]:
+def _first_blocks(plans: Sequence[Plan]) -> list[Block | None]:
     """The first block of each walk that an index answers by plain cosine, found in one call for all that share it."""
     blocks: list[Block | None] = [None] * len(plans)
     shared: dict[tuple[int, int], list[int]] = {}

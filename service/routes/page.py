@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from functools import cache
+import re
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -18,6 +18,7 @@ POLICY = (
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # best first
+NAME = re.compile(r"(assets/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 FOREVER = "public, max-age=31536000, immutable"  # their names change with their content
 NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Curator</title>
 <h1>The page was not built</h1>
@@ -59,19 +60,14 @@ def _file(request: Request, name: str, headers: dict[str, str]) -> Response:
     Raises:
         NotFound: it is none of the page's files.
     """
-    if name not in _names():  # nothing else of the disk has an address
+    if not NAME.fullmatch(name) or not (STATIC / name).is_file():  # nothing else of the disk has an address
         raise NotFound(f"the page has no file {name[:100]!r}", "reload the page")
     taken = request.headers.get("accept-encoding", "")
     suffix, encoding = next(
-        ((end, code) for code, end in ENCODINGS if code in taken and name + end in _names()), ("", "")
+        ((end, code) for code, end in ENCODINGS if code in taken and (STATIC / f"{name}{end}").is_file()), ("", "")
     )
     data = (STATIC / f"{name}{suffix}").read_bytes()
     if encoding:
         headers = {**headers, "Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Response(data, 200, headers, "text/javascript" if kind.endswith("javascript") else kind)
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())

@@ -1,6 +1,9 @@
 /** What a review queue needs to know of what it shows, whatever is reviewed. */
 import type { Schemas } from './api'
 
+/** What campaigns and triggers may be called. */
+export const NAMED = '[A-Za-z0-9][A-Za-z0-9 _.\\-]*'
+
 export type Tone = 'accept' | 'discard' | 'neutral'
 export type Decision = Schemas['DecisionAnswer']
 

@@ -3,7 +3,7 @@ import type { Example } from '../state/query.svelte'
 import type { Clause } from './clauses'
 import { failure, patient, reach, type Schemas } from './api'
 
-export interface Settings {
+interface Settings {
   k: number
   method: string
   groupBy: string
@@ -22,7 +22,7 @@ function plain(example: Example): Record<string, unknown> {
   return example.kind === 'text' ? { text: example.text } : { upload: example.name, ...box }
 }
 
-export function bodyOf(examples: Example[], asked: Settings): Record<string, unknown> {
+function bodyOf(examples: Example[], asked: Settings): Record<string, unknown> {
   const isWords = examples.every((one) => one.kind === 'text') // may become a search of tags, which takes no groups
   return {
     positives: examples.filter((one) => one.isLike).map(plain),

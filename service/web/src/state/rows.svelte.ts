@@ -1,9 +1,9 @@
 /** Images in an order, for a grid: of a scope, asked for in windows; or a list that is there already. */
 import { untrack } from 'svelte'
-import { api, isAborted, ok, patient } from '../lib/api'
+import { api, ok } from '../lib/api'
 import type { Clause } from '../lib/clauses'
 import type { Sort } from './scope.svelte'
-import { toasts } from './toasts.svelte'
+import { Windows } from './windows.svelte'
 
 export interface Item {
   row: number
@@ -23,98 +23,47 @@ export interface Source {
   indexOf(row: number): number
 }
 
-export const WINDOW = 200
-const KEPT_WINDOWS = 60
+const WINDOW = 200
 
 /** Rows of a scope, in windows. */
-export class Rows implements Source {
-  total = $state(0)
-  version = $state(0)
-  error = $state.raw<unknown>(null)
-  isLoaded = $state(false)
-  #windows = new Map<number, Item[]>()
-  #flying = new Map<number, AbortController>()
-
+export class Rows extends Windows<Item> implements Source {
   constructor(
     private ws: string,
     private filter: Clause | null,
     private sort: Sort | null,
     private fields: string[],
-    total: number | null,
   ) {
-    this.total = total ?? 0
-    void this.#fetch(0)
-  }
-
-  at(index: number): Item | undefined {
-    return this.#windows.get(Math.floor(index / WINDOW))?.[index % WINDOW]
-  }
-
-  want(first: number, last: number): void {
-    const from = Math.floor(Math.max(0, first) / WINDOW)
-    const to = Math.floor(Math.max(0, last) / WINDOW)
-    for (const [number, controller] of this.#flying) {
-      if (number < from - 1 || number > to + 1) controller.abort()
-    }
-    for (let number = from; number <= to; number++) void this.#fetch(number)
+    super(WINDOW)
+    this.want(0, 0)
   }
 
   indexOf(row: number): number {
-    for (const [number, items] of this.#windows) {
+    for (const [number, items] of this.held) {
       const at = items.findIndex((item) => item.row === row)
       if (at >= 0) return number * WINDOW + at
     }
     return -1
   }
 
-  /** Stop asking. */
-  close(): void {
-    this.#flying.forEach((controller) => controller.abort())
-  }
-
-  async #fetch(number: number): Promise<void> {
-    if (this.#windows.has(number) || this.#flying.has(number)) return
-    if (number > 0 && this.isLoaded && number * WINDOW >= this.total) return
-    const controller = new AbortController()
-    this.#flying.set(number, controller)
-    try {
-      const page = await patient(
-        () =>
-          ok(
-            api.POST('/v1/workspaces/{ws}/rows/query', {
-              params: { path: { ws: this.ws } },
-              body: {
-                filter: this.filter,
-                sort: this.sort ? [this.sort] : [],
-                offset: number * WINDOW,
-                limit: WINDOW,
-                fields: this.fields,
-                present_only: true,
-              },
-              signal: controller.signal,
-            }),
-          ),
-        controller.signal,
-      )
-      const column = this.sort?.column
-      const items = page.rows.map((one): Item => {
-        const fields = (one['fields'] ?? {}) as Record<string, unknown>
-        const score = column ? fields[column] : undefined
-        return { row: one.row, fields, ...(typeof score === 'number' && { score }) }
-      })
-      this.#windows.set(number, items)
-      if (this.#windows.size > KEPT_WINDOWS) this.#windows.delete(this.#windows.keys().next().value!)
-      this.total = page.total
-      this.isLoaded = true
-      this.error = null
-      this.version++
-    } catch (error) {
-      if (isAborted(error)) return
-      if (this.isLoaded) toasts.fail(error)
-      else this.error = error
-    } finally {
-      this.#flying.delete(number)
+  protected async ask(number: number, signal: AbortSignal) {
+    const sort = this.sort ? [this.sort] : []
+    const body = {
+      filter: this.filter,
+      sort,
+      offset: number * WINDOW,
+      limit: WINDOW,
+      fields: this.fields,
+      present_only: true,
     }
+    const path = { ws: this.ws }
+    const page = await ok(api.POST('/v1/workspaces/{ws}/rows/query', { params: { path }, body, signal }))
+    const column = this.sort?.column
+    const items = page.rows.map((one): Item => {
+      const fields = (one['fields'] ?? {}) as Record<string, unknown>
+      const score = column ? fields[column] : undefined
+      return { row: one.row, fields, ...(typeof score === 'number' && { score }) }
+    })
+    return { items, total: page.total }
   }
 }
 

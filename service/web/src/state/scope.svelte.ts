@@ -92,7 +92,7 @@ class Scope {
 }
 
 /** One byte a row from one bit a row, the first row in the highest bit. */
-export function unpacked(bits: Uint8Array, n: number): Uint8Array {
+function unpacked(bits: Uint8Array, n: number): Uint8Array {
   const out = new Uint8Array(n)
   for (let row = 0; row < n; row++) out[row] = (bits[row >> 3]! >> (7 - (row & 7))) & 1
   return out

@@ -1,9 +1,8 @@
 /** What is known of the open workspace: its columns, stages and columns of codes for colouring. */
 import { api, bytes, isAborted, ok, patient, type Schemas } from '../lib/api'
-import { toasts } from './toasts.svelte'
 
-export type Legend = Schemas['LegendAnswer']
-export type ColumnInfo = Schemas['ColumnInfo']
+type Legend = Schemas['LegendAnswer']
+type ColumnInfo = Schemas['ColumnInfo']
 
 export interface Coded {
   legend: Legend
@@ -102,11 +101,6 @@ async function codesOf(ws: string, name: string): Promise<Coded> {
   const buffer = await response.arrayBuffer()
   const kinds = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array }
   return { legend, codes: new kinds[legend.dtype](buffer) }
-}
-
-/** A failed request told as a message, for handlers that have nothing else to do about it. */
-export function shownFailure(task: Promise<unknown>): void {
-  task.catch((error) => toasts.fail(error))
 }
 
 export const workspace = new Workspace()
