@@ -50,9 +50,9 @@ def client(root: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def idle(root: Path) -> TestClient:
-    """A service whose runner was never started: what is asked stays queued."""
-    return TestClient(create_app(Settings(root, rate=0)), base_url="http://127.0.0.1")
+def idle(tmp_path: Path) -> TestClient:
+    """A service whose runner was never started, over a root that no other takes jobs of: what is asked stays queued."""
+    return TestClient(create_app(Settings(copied(tmp_path, "street"), rate=0)), base_url="http://127.0.0.1")
 
 
 def code(answer: Any) -> tuple[int, str]:
@@ -302,9 +302,9 @@ def test_the_same_key_is_the_same_job(idle: TestClient) -> None:
 
 
 def test_a_full_queue_says_so(tmp_path: Path) -> None:
-    root = tmp_path / "served"  # of its own: nobody takes jobs here
-    shutil.copytree(small_root(), root)
-    client = TestClient(create_app(Settings(root, max_queued=1, rate=0)), base_url="http://127.0.0.1")
+    client = TestClient(
+        create_app(Settings(copied(tmp_path, "street"), max_queued=1, rate=0)), base_url="http://127.0.0.1"
+    )
     first = client.post(f"{WS}/jobs", json={"kind": "verify"}).json()
     answer = client.post(f"{WS}/jobs", json={"kind": "verify"})
     assert code(answer) == (429, "TooMany")
