@@ -16,7 +16,7 @@ from curator.loader import Plan, crops
 from curator.loader.crops import Grid, read_crops
 from curator.pipeline import tiling
 from curator.pipeline.scanning import samples_of
-from curator.pipeline.tiling import Tiles, best_tiles, load_tiles, tile_scores
+from curator.pipeline.tiling import Tiles, best_tiles, load_tiles, tile_scores, widened
 from curator.workspace import Workspace, open_workspace
 from tests.small import SETTINGS, make_footage
 
@@ -171,3 +171,9 @@ def test_what_cannot_be_tiled_is_said(place: Path, tmp_path: Path) -> None:
 def tiled(place: Path) -> Workspace:
     pipeline.tile(place, config())
     return open_workspace(place)
+
+
+def test_every_finite_half_is_widened_exactly() -> None:
+    every = np.arange(65_536, dtype=np.uint16).view(np.float16)
+    halves = every[np.isfinite(every)].reshape(-1, 8)
+    assert np.array_equal(widened(halves).view(np.int32), halves.astype(np.float32).view(np.int32))  # -0.0 stays -0.0

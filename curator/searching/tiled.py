@@ -15,13 +15,13 @@ import numpy as np
 
 from curator import index
 from curator.data import BoolArray, Embeddings, FloatArray, IntArray
-from curator.pipeline.tiling import SUFFIX, Tiles, load_tiles
+from curator.pipeline.tiling import SUFFIX, Tiles, load_tiles, widened
 from curator.searching.requests import Hit
 from curator.searching.spaces import EXACT_BLOCK, Scorer, Space, Subset
 from curator.workspace import Workspace
 
 TILES = "tiles"  # name of the tiles of the only or configured space
-BLOCK = 1_024  # images whose tiles are compared at a time
+BLOCK = 128  # images whose tiles are compared at a time: about a thousand vectors, which stay in the cache
 
 
 class TileSpace(Space):
@@ -59,6 +59,23 @@ class TileSpace(Space):
             total += self.tiles.unit(part).sum(axis=0, dtype=np.float64)
         return np.asarray(total / max(len(self.tiles), 1), np.float32)
 
+    @cached_property
+    def lengths(self) -> FloatArray:
+        """(m,) of the tiles' vectors as they are stored: 1 but for rounding."""
+        parts = (widened(self.tiles.vectors[at : at + EXACT_BLOCK]) for at in range(0, len(self.tiles), EXACT_BLOCK))
+        found = [np.sqrt(np.einsum("ij,ij->i", part, part)) for part in parts]
+        together: FloatArray = np.concatenate([np.empty(0, np.float32), *found])
+        return np.maximum(together, np.float32(1e-12))
+
+    @cached_property
+    def centred_lengths(self) -> FloatArray:
+        """(m,) length of each tile's vector less the mean."""
+        found = np.empty(len(self.tiles), np.float32)
+        for at in range(0, len(found), EXACT_BLOCK):
+            part = slice(at, at + EXACT_BLOCK)
+            found[part] = np.linalg.norm(self.tiles.unit(part) - self.mean, axis=1)
+        return np.maximum(found, np.float32(1e-6))
+
     def rough(self, scorer: Scorer, subset: Subset | None) -> FloatArray:
         """(p,) the largest over the tiles of each image that may be found, to float32 precision; -inf without any."""
         positions = np.arange(len(self)) if subset is None else subset.allowed.positions
@@ -66,9 +83,13 @@ class TileSpace(Space):
         having = np.flatnonzero(self._has[positions])
         for at in range(0, len(having), BLOCK):
             part = having[at : at + BLOCK]
-            vectors, starts = self._of(positions[part])
-            lengths = None if scorer.mean is None else np.linalg.norm(vectors - scorer.mean, axis=1)
-            near = scorer.rough(vectors, None if lengths is None else np.maximum(lengths, np.float32(1e-6)))
+            which, starts = self._of(positions[part])
+            vectors = widened(self.tiles.vectors[which])
+            if scorer.mean is None:
+                near = scorer.rough(vectors, self.lengths[which])
+            else:
+                vectors /= self.lengths[which][:, None]
+                near = scorer.rough(vectors, self.centred_lengths[which])
             out[part] = np.maximum.reduceat(near, starts)
         return out
 
@@ -76,26 +97,26 @@ class TileSpace(Space):
         """(c,) the largest over the tiles of each image, in double precision and rounded."""
         if not len(positions):
             return np.empty(0, np.float32)
-        vectors, starts = self._of(positions)
-        best: FloatArray = np.maximum.reduceat(scorer.exact(vectors), starts)
+        which, starts = self._of(positions)
+        best: FloatArray = np.maximum.reduceat(scorer.exact(self.tiles.unit(which)), starts)
         return best
 
     def boxes(self, scorer: Scorer, positions: IntArray) -> FloatArray:
         """(c, 4) x, y, width, height in px of the best tile of each image, the first of equal ones."""
         out = np.empty((len(positions), 4), np.float32)
         for at, position in enumerate(positions.tolist()):
-            vectors, _ = self._of(np.asarray([position]))
-            out[at] = self.tiles.boxes[self._bounds[position] + int(scorer.exact(vectors).argmax())]
+            which, _ = self._of(np.asarray([position]))
+            out[at] = self.tiles.boxes[self._bounds[position] + int(scorer.exact(self.tiles.unit(which)).argmax())]
         return out
 
-    def _of(self, positions: IntArray) -> tuple[FloatArray, IntArray]:
-        """Tiles of images, side by side, as float32 of length 1; and (p,) where each image's start."""
+    def _of(self, positions: IntArray) -> tuple[slice | IntArray, IntArray]:
+        """Tiles of images, side by side; and (p,) where each image's start among them."""
         counts = self._bounds[positions + 1] - self._bounds[positions]
         starts = np.cumsum(counts) - counts
         if len(positions) and (np.diff(positions) == 1).all():  # a slice of the file reads faster than picking
-            return self.tiles.unit(slice(self._bounds[positions[0]], self._bounds[positions[-1] + 1])), starts
+            return slice(self._bounds[positions[0]], self._bounds[positions[-1] + 1]), starts
         within = np.arange(int(counts.sum())) - np.repeat(starts, counts)
-        return self.tiles.unit(np.repeat(self._bounds[positions], counts) + within), starts
+        return np.repeat(self._bounds[positions], counts) + within, starts
 
     def _again(self) -> Space:
         return TileSpace(self.embeddings, self.model, self.tiles)
