@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from curator import images
 from curator.errors import CuratorError
@@ -27,6 +29,7 @@ logger = logging.getLogger("curator.service")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 Stamp = tuple[int, int, int]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class _Place:
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: _Held | None = None
     state: State | None = None
+    told: dict[Callable[[Workspace], Any], tuple[Stamp, Any]] = field(default_factory=dict)
 
 
 class Registry:
@@ -92,6 +96,15 @@ class Registry:
     def workspace(self, name: str) -> Workspace:
         """The newest snapshot, without its vectors."""
         return open_workspace(self.path(name))
+
+    def told(self, name: str, what: Callable[[Workspace], T]) -> T:
+        """What a function makes of the newest snapshot and nothing else, worked out once for each."""
+        stamp, told = _stamp(self.path(name)), self._place(name).told
+        found = told.get(what)
+        if found is None or found[0] != stamp:
+            found = told[what] = (stamp, what(self.workspace(name)))
+        answer: T = found[1]
+        return answer
 
     def served(self, name: str) -> Served:
         """The snapshot that answers searches: the newest one whose vectors are loaded."""

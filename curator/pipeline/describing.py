@@ -14,11 +14,11 @@ SHOWN_FAULTS = 20
 SHOWN_RUNS = 5
 
 
-def info(workspace: Workspace) -> dict[str, Any]:
-    """What is in the workspace, what is stale, the last runs, unreadable files."""
+def info(workspace: Workspace, faults: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """What is in the workspace, what is stale, the last runs, unreadable files; those may be known already."""
     from curator.pipeline import stored_config
 
-    faults = unreadable(workspace)
+    faults = unreadable(workspace) if faults is None else faults
     return {
         "path": str(workspace.path), "rows": workspace.n_rows, "snapshot": workspace.snapshot.sequence,
         "sources": list(workspace.snapshot.sources), "stages": states(workspace, stored_config(workspace)),

@@ -309,6 +309,7 @@ class Served:
             raise BadQuery(
                 f"{len(columns)} columns, {top} values, {bins} bins; expected up to {MAX_FACETS}, {MAX_K} and {MAX_K}"
             )
+        self.columns.load(columns)  # in one query
         found = []
         for name in columns:
             kept = without(condition, name) if ignore_own and condition is not None else condition

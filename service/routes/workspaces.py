@@ -54,7 +54,7 @@ def create(request: Request, principal: Admin, body: NewWorkspace) -> JSONRespon
 def info(request: Request, principal: Reader, ws: str) -> JSONResponse:
     """What is there, what is stale, the last runs, unreadable files; as `curator info`."""
     registry = service_of(request).registry
-    body = describing.info(registry.workspace(ws))
+    body = describing.info(registry.workspace(ws), registry.told(ws, describing.unreadable))
     return answer({**body, "path": ws})
 
 
@@ -69,7 +69,7 @@ def runs(
 @router.get("/{ws}/columns", response_model=Columns, responses=UNKNOWN)
 def columns(request: Request, principal: Reader, ws: str) -> JSONResponse:
     """Columns that filters and quotas can name; as `curator columns`."""
-    return answer({"columns": describing.columns(service_of(request).registry.workspace(ws))})
+    return answer({"columns": service_of(request).registry.told(ws, describing.columns)})
 
 
 @router.get("/{ws}/rows/{row}", response_model=Record, responses=UNKNOWN)
