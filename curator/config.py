@@ -123,6 +123,10 @@ class NearDups(Section):
         None, gt=0, description="thin each clip out first: compare frames at most so many seconds apart, then the rest"
     )
 
+    decisions: bool = Field(
+        True, description="keep what people chose instead of another image, or said to be no duplicate"
+    )
+
     @field_validator("threshold", mode="before")
     @classmethod
     def _threshold_is_a_cosine_or_a_name(cls, threshold: Any) -> Any:

@@ -255,6 +255,29 @@ def test_answers_about_pairs_make_a_threshold_that_is_marked_and_run_at(chromium
         client.close()
 
 
+def test_what_was_decided_waits_until_it_is_applied(chromium: Browser) -> None:
+    with copied_root() as root, serving(root) as server, visiting(chromium, server.address) as visit:
+        client = curator.Client(server.address)
+        group = largest(client)
+        chosen, apart = (one["row"] for one in group["removed"][:2])
+        page = opened(visit)
+        assert not page.get_by_text("for the next pass").count()
+        page.keyboard.press("k")
+        page.get_by_text("1 decision about who is kept waits for the next pass.").wait_for()
+        page.locator(f"li[data-row='{apart}']").click()
+        page.keyboard.press("n")
+        page.get_by_text("2 decisions about who is kept wait for the next pass.").wait_for()
+        page.get_by_role("button", name="Apply").click()
+        toast(page, "Done: neardups")
+        page.get_by_text("for the next pass").wait_for(state="detached")
+        records = {row: client.show(WS, row) for row in (chosen, apart, group["kept"])}
+        assert records[chosen]["duplicate"] == records[apart]["duplicate"] == "kept"
+        assert client.certificate(WS)["certificate"]["holds"]
+        groups = {one["kept"]: one for one in client.duplicates(WS, order="largest")["groups"]}
+        assert groups[chosen]["is_wished"]
+        client.close()
+
+
 def test_a_reader_looks_at_everything_and_decides_nothing(chromium: Browser) -> None:
     with copied_root() as root:
         with open_state(root) as state:

@@ -15,12 +15,13 @@ from curator import neardups as duplicates
 from curator.catalog import Catalog
 from curator.config import Config
 from curator.data import Embeddings, FloatArray, IntArray, Progress
-from curator.errors import DamagedWorkspace, StageMissing, UsageError
+from curator.errors import DamagedWorkspace, NewerFormat, StageMissing, UsageError
 from curator.pipeline.calibrating import metric_of, threshold_of
 from curator.pipeline.derive import floats, rows_table, threads, vectors_and_graph, write_column
 from curator.pipeline.growing import growth
 from curator.pipeline.recertifying import recertify
 from curator.pipeline.splitting import VIDEO, codes_of
+from curator.state import State, open_state
 from curator.workspace import Workspace, Writer
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     Counts = dict[str, Any]
 
+FORCED = "kept_anyway"  # column: kept whatever it resembles
 LATER = ("neardup", "cluster", "map", "issues")  # columns made from near-duplicates
 
 
@@ -55,15 +57,17 @@ def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
     metric = metric_of(workspace, config, embeddings)
     threshold, origin = threshold_of(workspace, config)
     facts = facts_of(workspace, embeddings, config)
+    wishes = wishes_of(workspace, config).tolist()
     how = {
-        "neardups": asked.model_dump(exclude={"threshold"}), "threshold": threshold, "embed.model": embeddings.space,
-        "metric": metric.space,
+        "neardups": asked.model_dump(exclude={"threshold", "decisions"}), "threshold": threshold,
+        "embed.model": embeddings.space, "metric": metric.space, **({"decisions": wishes} if wishes else {}),
     }  # fmt: skip
     grown = growth(workspace, "columns/neardup", config, how, embeddings.rows, metric.vectors, *facts.arrays())
     given: dict[str, Any] = {
         "policy": asked.keep, "scores": facts.scores, "sharpness": facts.sharpness,
         "digest_groups": facts.digest_groups, "groups": facts.groups, "clips": facts.clips, "times": facts.times,
         "window_s": asked.window_s or 0.0, "method": asked.method, "threads": threads(config), "progress": progress,
+        "forced": np.isin(embeddings.rows, wishes) if wishes else None,
     }  # fmt: skip
     checked: dict[str, Any] = {"groups": facts.groups, "threads": threads(config)}
     if grown.is_full:
@@ -81,11 +85,12 @@ def neardups(writer: Writer, config: Config, progress: Progress) -> Counts:
         "representative": embeddings.rows[result.representative],
         "similarity": result.similarity.astype(np.float32),
         **({} if facts.groups is None else {"duplicate_group": facts.groups}),
+        **({} if result.forced is None else {FORCED: result.forced}),
     }
     meta = {
         "space": embeddings.space, "metric": metric.space, "metric_stamp": metric_stamp(workspace, config),
         "threshold": result.threshold, "threshold_origin": origin, "keep": asked.keep,
-        "certificate": certificate.to_dict(), **grown.meta,
+        "certificate": certificate.to_dict(), "wishes": wishes, **grown.meta,
     }  # fmt: skip
     write_column(writer, "neardup", decided, meta)
     return {
@@ -131,7 +136,33 @@ def stored_cover(table: pa.Table, metric: Embeddings, threshold: float) -> dupli
         similarity=table["similarity"].to_numpy(),
         exact=kinds == "exact",
         threshold=threshold,
+        forced=table[FORCED].to_numpy() if FORCED in table.column_names else None,
     )
+
+
+def wishes_of(workspace: Workspace, config: Config) -> IntArray:
+    """Rows that are kept whatever they resemble, as people decided; none where the settings do not ask for them."""
+    if not config.neardups.decisions:
+        return np.empty(0, np.int64)
+    with open_state(workspace.path, create=False) as state:
+        return state.wished()
+
+
+def n_waiting(workspace: Workspace, state: State) -> int:
+    """How many images people decided to keep, or no longer, since near-duplicates were looked for."""
+    stored = workspace.snapshot.config.get("neardups", {})
+    if not stored.get("decisions", True):
+        return 0
+    followed = workspace.entries("columns/neardup")[0].meta.get("wishes", [])
+    return len(np.setxor1d(state.wished(), np.asarray(followed, np.int64)))
+
+
+def wishes_stamp(workspace: Workspace, config: Config) -> list[int]:
+    """The same as far as they can be read."""
+    try:
+        return list(map(int, wishes_of(workspace, config)))
+    except (DamagedWorkspace, NewerFormat):  # the stage itself says so
+        return []
 
 
 def metric_stamp(workspace: Workspace, config: Config) -> list[str]:

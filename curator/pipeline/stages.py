@@ -97,7 +97,8 @@ def _neardups_inputs(workspace: Workspace, config: Config) -> list[Any]:
         _stage_stamp(workspace, "index"), _space(config), _stamps(workspace, "columns/pixels"),
         _stamps(workspace, "samples", *_split_keys(workspace)) if names_columns else [],
         deduplicating.metric_stamp(workspace, config),
-        asked.model_dump(), deduplicating.threshold_stamp(workspace, config),
+        asked.model_dump(exclude={"decisions"} if asked.decisions else None),
+        deduplicating.threshold_stamp(workspace, config), *deduplicating.wishes_stamp(workspace, config),
     ]  # fmt: skip
 
 

@@ -260,6 +260,15 @@ class State:
         """Kept row of a near-duplicate group -> the row somebody chose instead."""
         return {row: decision.rows[0] for row, decision in self._held("keep", None)}
 
+    def wished(self) -> IntArray:
+        """Rows that people want kept whatever they resemble, increasing: chosen instead of another, or of a pair that
+        is said to be no near-duplicates."""
+        rows = {row for said in self.pairs("not_duplicate") for row in said.rows}
+        for before, chosen in self.kept().items():  # oldest first: who was chosen may have had to give way since
+            rows.discard(before)
+            rows.add(chosen)
+        return np.asarray(sorted(rows), np.int64)
+
     def pairs(self, kind: str = "pair") -> list[Decision]:
         """Answers about pairs that hold, or with kind "not_duplicate" pairs that are none, oldest first."""
         return [decision for _, decision in self._held(kind, None)]

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from curator.errors import StageMissing
+from curator.pipeline.deduplicating import n_waiting
 from curator.searching.groups import duplicate_groups
 from service.answers import answer
 from service.context import service_of
@@ -37,7 +38,8 @@ class GroupAnswer(Answered):
     size: int
     loosest: float
     removed: list[Member]
-    chosen: int | None = Field(description="the row that somebody chose to keep instead")
+    is_wished: bool = Field(description="the kept one was chosen by a person before these were looked for")
+    chosen: int | None = Field(description="the row that somebody chose to keep instead, which the next pass will do")
     not_duplicates: list[list[int]] = Field(description="pairs of this group that somebody said are none")
     is_confirmed: bool = Field(description="every removed image was accepted in a review of the subject `duplicates`")
 
@@ -49,6 +51,7 @@ class GroupsAnswer(Answered):
     total: int
     n_removed: int
     n_confirmed: int = Field(description="groups that are confirmed")
+    n_waiting: int = Field(description="images that people decided to keep, or no longer, since these were looked for")
     newest: int = Field(description="number of the newest decision: `expect` of one about what is shown here")
     offset: int
     snapshot: int
@@ -81,16 +84,19 @@ def groups(
     found = duplicate_groups(served.columns)
     newest = state.newest()  # before the others are read: what comes meanwhile is a conflict, never passed over
     chosen, apart = state.kept(), [decision.rows for decision in state.pairs("not_duplicate")]
+    wishes = set(served.workspace.entries("columns/neardup")[0].meta.get("wishes", []))
     confirmed = found.all_among(state.rows_reviewed(SUBJECT, "accept"))
     page = found.page(order, offset, limit)
     for group in page:
         members = {group["kept"], *(one["row"] for one in group["removed"])}
+        group["is_wished"] = group["kept"] in wishes
         group["chosen"] = chosen.get(group["kept"])
         group["not_duplicates"] = [list(rows) for rows in apart if set(rows) <= members]
         group["is_confirmed"] = bool(confirmed[np.searchsorted(found.kept, group["kept"])])
     return answer({
         "groups": page, "total": len(found), "n_removed": len(found.removed),
-        "n_confirmed": int(confirmed.sum()), "newest": newest, "offset": offset, "snapshot": served.sequence,
+        "n_confirmed": int(confirmed.sum()), "n_waiting": n_waiting(served.workspace, state), "newest": newest,
+        "offset": offset, "snapshot": served.sequence,
     })  # fmt: skip
 
 

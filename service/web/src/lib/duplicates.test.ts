@@ -9,6 +9,7 @@ const group = (change: Partial<Group> = {}): Group => ({
     { row: 9, similarity: 0.98, kind: 'near' },
     { row: 2, similarity: 0.95, kind: 'near' },
   ],
+  is_wished: false,
   chosen: null,
   not_duplicates: [],
   is_confirmed: false,
@@ -26,6 +27,7 @@ describe('a group', () => {
     expect(reasonOf(group(), 4, 'max:brightness')).toBe('largest brightness')
     expect(reasonOf(group(), 4, null)).toBe('')
     expect(reasonOf(group({ chosen: 9 }), 9, 'sharpest')).toBe('chosen by a person')
+    expect(reasonOf(group({ is_wished: true }), 4, 'sharpest')).toBe('chosen by a person')
   })
 
   it('tells only the image apart that the pair is about', () => {

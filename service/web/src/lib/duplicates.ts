@@ -6,7 +6,7 @@ const MOST_ROWS = 1000 // of one decision
 
 /** Why an image stands for its group, in a few words. */
 export function reasonOf(group: Group, row: number, policy: string | null): string {
-  if (group.chosen === row && row !== group.kept) return 'chosen by a person'
+  if (row !== group.kept ? group.chosen === row : group.is_wished) return 'chosen by a person'
   const [how, column] = (policy ?? '').split(':', 2)
   switch (how) {
     case 'coverage':

@@ -1624,6 +1624,7 @@ export interface components {
             size: number;
             loosest: number;
             removed: components["schemas"]["Member"][];
+            is_wished: boolean;
             chosen: number | null;
             not_duplicates: number[][];
             is_confirmed: boolean;
@@ -1635,6 +1636,7 @@ export interface components {
             total: number;
             n_removed: number;
             n_confirmed: number;
+            n_waiting: number;
             newest: number;
             offset: number;
             snapshot: number;

@@ -9,6 +9,7 @@ const PAGE = 100
 export class Groups extends Windows<Group> {
   nRemoved = $state(0)
   nConfirmed = $state(0)
+  nWaiting = $state(0)
   #newest = new Map<number, number>() // decision when a page was asked for
   #own = new Map<string, number>()
 
@@ -60,6 +61,7 @@ export class Groups extends Windows<Group> {
     this.#newest.set(page, found.newest)
     this.nRemoved = found.n_removed
     this.nConfirmed = found.n_confirmed
+    this.nWaiting = found.n_waiting
     return { items: found.groups, total: found.total }
   }
 }
