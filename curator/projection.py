@@ -9,19 +9,22 @@ the first map, so it is imported only when one is made.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import BadEmbeddings, EmptyGraph
-from curator.index import IndexSpec, exact_search, knn_graph
+from curator.index import IndexSpec, knn_graph, listed_search
 
 TOO_FEW = 10  # below this many points a graph layout says nothing that PCA does not
 EXTENT = 10.0  # side of the square the layout starts in
 ANCHORS = 5  # placed points that a point outside the sample is placed between
 PCA_ROWS = 20_000  # rows that shape the principal axes; more do not turn them visibly
 BLOCK_ROWS = 16_384
+PLACED_ROWS = 131_072  # placed together: the lists of the sample are made anew for each so many
+NEAR = IndexSpec(min_recall=0.9, sample=100)  # between which points a point lies need not be known exactly
 ROUNDING = 1e-6  # a cosine this close to 1 is 1: below it float32 holds only rounding
 
 
@@ -232,11 +235,12 @@ def _extend(vectors: FloatArray, sample: IntArray, placed: FloatArray, threads: 
     points[sample] = placed
     rest = np.setdiff1d(np.arange(n), sample)
     sampled = vectors[sample]
-    for start in range(0, len(rest), BLOCK_ROWS):
-        block = rest[start : start + BLOCK_ROWS]
-        near, similarity = exact_search(vectors[block], sampled, min(ANCHORS, len(sample)), threads=threads)
+    for start in range(0, len(rest), PLACED_ROWS):
+        block = rest[start : start + PLACED_ROWS]
+        spec = replace(NEAR, threads=threads)
+        near, similarity, _ = listed_search(vectors[block], sampled, min(ANCHORS, len(sample)), spec)
         weight = 1.0 / np.maximum(1.0 - similarity, ROUNDING)  # (b, 5): a copy lands on its original
         weight /= weight.sum(axis=1, keepdims=True)
         points[block] = np.einsum("bk,bkd->bd", weight, placed[near])
-        progress("map: placing the rest", min(start + BLOCK_ROWS, len(rest)), len(rest))
+        progress("map: placing the rest", min(start + PLACED_ROWS, len(rest)), len(rest))
     return points

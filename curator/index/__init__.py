@@ -11,6 +11,7 @@ from curator.index.approximate import PairRecall, approximate_pairs
 from curator.index.exact import exact_search, measure_recall, normalise
 from curator.index.extend import extend_graph
 from curator.index.graph import knn_graph
+from curator.index.listed import listed_search
 from curator.index.pairs import TOLERANCE, PairJoin, Pairs, pair_similarity, reaches
 from curator.index.spec import Device, IndexSpec, Kind
 
@@ -30,6 +31,7 @@ __all__ = [
     "extend_graph",
     "extend_index",
     "knn_graph",
+    "listed_search",
     "measure_recall",
     "normalise",
     "pair_similarity",

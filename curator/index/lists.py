@@ -35,6 +35,17 @@ class Lists:
         """Positions of the vectors of all lists in `which`."""
         return np.concatenate([self.members[self.starts[i] : self.starts[i + 1]] for i in which])
 
+    def near(self) -> IntArray:
+        """(c, c) all lists by the nearness of their centres to each one's, itself first even beside an equal one."""
+        among = self.centres @ self.centres.T
+        np.fill_diagonal(among, np.inf)
+        return np.argsort(-among, axis=1, kind="stable")
+
+    def divided(self, vectors: FloatArray, *, threads: int | None = None) -> Lists:
+        """Other vectors among the same centres."""
+        with products() as (product, _):
+            return _lists(self.centres, _assign(vectors, self.centres, product, threads))
+
 
 def make_lists(vectors: FloatArray, n_lists: int, *, seed: int, threads: int | None = None) -> Lists:
     """Divide the vectors into at most `n_lists` lists by spherical k-means on a sample.
@@ -48,7 +59,10 @@ def make_lists(vectors: FloatArray, n_lists: int, *, seed: int, threads: int | N
         centres = sample[rng.permutation(len(sample))[:n_lists]]  # (c, d)
         for _ in range(ROUNDS):
             centres = _move(centres, sample, _assign(sample, centres, product, threads))
-        of = _assign(vectors, centres, product, threads)
+        return _lists(centres, _assign(vectors, centres, product, threads))
+
+
+def _lists(centres: FloatArray, of: IntArray) -> Lists:
     members = np.argsort(of, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(centres)))])
     return Lists(centres, of, members, starts.astype(np.int64))
@@ -61,7 +75,8 @@ def _assign(vectors: FloatArray, centres: FloatArray, product: Product, threads:
         found: IntArray = product(vectors[start : start + BLOCK], centres).argmax(axis=1)
         return found
 
-    return np.concatenate(list(in_threads(nearest, range(0, len(vectors), BLOCK), threads=threads)))
+    blocks = list(in_threads(nearest, range(0, len(vectors), BLOCK), threads=threads))
+    return np.concatenate([np.empty(0, np.int64), *blocks])
 
 
 def _move(centres: FloatArray, vectors: FloatArray, of: IntArray) -> FloatArray:
