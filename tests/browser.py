@@ -163,7 +163,12 @@ class Visit:
 
 def toast(page: Page, text: str) -> None:
     """Wait for a message of the page."""
-    page.locator(".toast", has_text=text).first.wait_for()
+    from playwright.sync_api import TimeoutError
+
+    try:
+        page.locator(".toast", has_text=text).first.wait_for()
+    except TimeoutError as error:
+        raise AssertionError(f"no message {text!r} on a page that shows:\n{page.inner_text('body')}") from error
 
 
 @contextmanager

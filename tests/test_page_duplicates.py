@@ -230,8 +230,12 @@ def test_the_slider_counts_every_threshold_as_the_server_does_and_shows_the_pair
 
 
 def test_answers_about_pairs_make_a_threshold_that_is_marked_and_run_at(chromium: Browser) -> None:
-    with copied_root() as root, serving(root) as server, visiting(chromium, server.address) as visit:
-        client = curator.Client(server.address)
+    with (
+        copied_root() as root,
+        serving(root) as server,
+        visiting(chromium, server.address) as visit,
+        curator.Client(server.address) as client,
+    ):
         page = opened(visit)
         page.get_by_role("button", name="Calibrate by pairs").click()
         page.get_by_role("heading", name="Are these the same picture?").wait_for()
@@ -252,12 +256,15 @@ def test_answers_about_pairs_make_a_threshold_that_is_marked_and_run_at(chromium
         toast(page, "Done: neardups")
         assert client.certificate(WS)["threshold"] == pytest.approx(fitted["threshold"])
         page.get_by_role("button", name=re.compile(r"^in use .*given")).wait_for()
-        client.close()
 
 
 def test_what_was_decided_waits_until_it_is_applied(chromium: Browser) -> None:
-    with copied_root() as root, serving(root) as server, visiting(chromium, server.address) as visit:
-        client = curator.Client(server.address)
+    with (
+        copied_root() as root,
+        serving(root) as server,
+        visiting(chromium, server.address) as visit,
+        curator.Client(server.address) as client,
+    ):
         group = largest(client)
         chosen, apart = (one["row"] for one in group["removed"][:2])
         page = opened(visit)
@@ -275,7 +282,6 @@ def test_what_was_decided_waits_until_it_is_applied(chromium: Browser) -> None:
         assert client.certificate(WS)["certificate"]["holds"]
         groups = {one["kept"]: one for one in client.duplicates(WS, order="largest")["groups"]}
         assert groups[chosen]["is_wished"]
-        client.close()
 
 
 def test_a_reader_looks_at_everything_and_decides_nothing(chromium: Browser) -> None:
