@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from curator import pipeline
 from curator.catalog import Catalog
 from curator.cli import app
 from curator.config import Config, load
-from curator.errors import UnknownRow, UnknownSelection, UsageError
-from curator.pipeline import judgements, splitting
+from curator.errors import StageMissing, UnknownRow, UnknownSelection, UsageError
+from curator.pipeline import describing, judgements, splitting
 from curator.pipeline.comparing import compare
 from curator.pipeline.derive import rows_table
 from curator.pipeline.evidencing import NOTHING, controls_of, evidence_of, judge, passing, scene_of
@@ -123,9 +125,53 @@ def test_a_filter_bounds_what_is_to_be_covered_and_what_chance_draws_from(place:
     assert meta(place, "sunny")["plan"]["n_points"] == scene.inside.sum()
 
 
+@pytest.mark.parametrize("name", ["six", "wide", "sunny", "after"])
+def test_which_pick_covers_each_image_first_is_stored_and_agrees_with_the_plan(place: Workspace, name: str) -> None:
+    threshold, first = describing.coverage(place, name)
+    plan = meta(place, name)["plan"]
+    assert threshold == plan["threshold"]
+    embeddings, picks = place.embeddings(), place.selection(name).rows
+    near = embeddings.vectors @ embeddings.vectors[embeddings.positions_of(picks)].T >= threshold - 1e-6  # (n, k)
+    scene = scene_of(place, embeddings, settings(*(["select.where=weather = 'sun'"] if name == "sunny" else [])))
+    given = place.selection("six").rows if name == "after" else np.zeros(0, np.int64)
+    from_start = (embeddings.vectors @ embeddings.vectors[embeddings.positions_of(given)].T >= threshold - 1e-6).any(1)
+    expected = np.where(near.any(axis=1), near.argmax(axis=1) + 1, -1)
+    expected[from_start] = 0
+    expected[~scene.inside] = -2
+    assert first[embeddings.rows].tolist() == expected.tolist()
+    others = np.setdiff1d(np.arange(place.n_rows), embeddings.rows)
+    assert len(others)
+    assert (first[others] == -2).all()
+    for n, share in zip(*plan["path"], strict=True):
+        if n <= len(picks):
+            assert ((first >= 0) & (first <= n)).sum() / (first >= -1).sum() == pytest.approx(share, abs=1e-6)
+
+
+def test_every_pick_has_its_group_in_each_column_of_the_balance(place: Workspace) -> None:
+    table = place.table("selections/wide")
+    for at, balance in enumerate(meta(place, "wide")["balance"]):
+        taken = Counter(groups[at] for groups in table["groups"].to_pylist())
+        assert {value: n for value, _, n in balance["groups"] if n} == {v: n for v, n in taken.items() if v is not None}
+
+
+def test_what_an_older_selection_covers_is_not_known(place: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(place.path, tmp_path / "w")
+    manifest = tmp_path / "w" / "workspace.json"
+    body = json.loads(manifest.read_text())
+    del body["entries"]["covers/six"]
+    body["entries"]["covers/wide"][0]["meta"]["selection"] = "another"  # replaced since by one that knows nothing
+    manifest.write_text(json.dumps(body))
+    old = open_workspace(tmp_path / "w")
+    for name in ("six", "wide"):
+        with pytest.raises(StageMissing, match=f"not known what '{name}' covers; run `curator select --name {name}`"):
+            describing.coverage(old, name)
+    with pytest.raises(UnknownSelection):
+        describing.coverage(old, "none")
+
+
 def test_evidence_of_nothing_says_so(place: Workspace) -> None:
     nothing = np.zeros(0, np.int64)
-    told = evidence_of(place, place.embeddings(), nothing, nothing, settings(), lambda *_: None)
+    told = evidence_of(place, place.embeddings(), nothing, nothing, settings(), lambda *_: None).meta
     assert (told["verdict"], told["is_better"], told["measures"], told["knee"]) == (NOTHING, None, [], None)
     json.dumps(told, allow_nan=False)
 
@@ -133,7 +179,7 @@ def test_evidence_of_nothing_says_so(place: Workspace) -> None:
 def test_evidence_of_everything_compares_nothing(place: Workspace) -> None:
     embeddings = place.embeddings()
     everything = np.arange(len(embeddings))
-    told = evidence_of(place, embeddings, everything, np.zeros(0, np.int64), settings(), lambda *_: None)
+    told = evidence_of(place, embeddings, everything, np.zeros(0, np.int64), settings(), lambda *_: None).meta
     assert told["verdict"] == f"All {len(embeddings)} were selected, so any other selection of that size is the same."
     assert told["learning"] is None
     assert told["no_learning"] == "too few images are left that no ordering has seen"

@@ -8,7 +8,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -93,6 +95,16 @@ def test_the_budget_line_cuts_the_stored_order_and_is_in_the_link(visit: Visit, 
     assert grid.get_by_role("option").first.get_attribute("aria-setsize") == str(n)
     path = dict(zip(*stored["evidence"]["plan"]["path"], strict=True))
     article.get_by_text(f"They cover {100 * path[n]:.1f} %").wait_for()
+    with urlopen(f"{visit.address}/v1/workspaces/{WS}/selections/selection/coverage") as answer:
+        first = np.frombuffer(answer.read(), "<i4")
+    n_covered = int(((first >= 0) & (first <= n)).sum())
+    article.get_by_text(f"covered {n_covered} of {int((first >= -1).sum())}", exact=True).wait_for()
+    balance = stored["evidence"]["balance"][0]
+    article.get_by_text(f"Balance of all images and of the first {n} picks").click()
+    taken = [pick["groups"][0] for pick in stored["picks"][:n]]
+    value, size, _ = balance["groups"][0]
+    row = article.get_by_role("table").first.get_by_role("row", name=re.compile(f"^{re.escape(value)} {size} "))
+    assert row.get_by_role("cell").nth(2).inner_text().split()[0] == str(taken.count(value))
     needs = {need["share"]: need["picks"] for need in stored["evidence"]["plan"]["needs"]}
     article.get_by_text(f"95 % need {needs[0.95]} images").wait_for()
     page.reload()

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from curator.cli import app as command_line
-from curator.pipeline import stored_config
+from curator.pipeline import describing, stored_config
 from curator.pipeline.answers import Answer, answers_of, keep_answer, questions
 from curator.state import open_state
 from curator.workspace import Workspace, open_workspace
@@ -72,7 +73,22 @@ def test_a_selection_comes_in_pages_with_its_evidence(client: TestClient, root: 
     assert (beyond["picks"], beyond["next_offset"]) == ([], None)
 
 
-@pytest.mark.parametrize("path", ["selections/nothing", "selections/nothing/file", "rows/0/why?selection=nothing"])
+def test_what_each_pick_covers_comes_as_numbers_once(client: TestClient, root: Path) -> None:
+    place = open_workspace(root / "street")
+    threshold, first = describing.coverage(place, "selection")
+    answer = client.get(f"{WS}/selections/selection/coverage")
+    assert np.array_equal(np.frombuffer(answer.content, "<i4"), first)
+    assert float(answer.headers["x-threshold"]) == pytest.approx(threshold, abs=1e-6)
+    again = client.get(f"{WS}/selections/selection/coverage", headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    picks = client.get(f"{WS}/selections/selection").json()["picks"]
+    assert [pick["groups"] for pick in picks] == place.table("selections/selection")["groups"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["selections/nothing", "selections/nothing/coverage", "selections/nothing/file", "rows/0/why?selection=nothing"],
+)
 def test_an_unknown_selection_is_not_found(client: TestClient, path: str) -> None:
     assert code(client.get(f"{WS}/{path}")) == (404, "UnknownSelection")
 

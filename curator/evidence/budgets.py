@@ -49,6 +49,7 @@ class Plan:
     covered: float  # share they cover
     path_budgets: IntArray  # (p,)
     path: FloatArray  # (p,) share covered
+    first_pick: IntArray  # (n,) number of the first pick that covers each point, 0 covered from the start, -1 by none
     n_given: int = 0  # points labelled already, which cover from the start
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,8 +157,9 @@ def plan(
     n = int(inside.sum())
     rank = _first_cover(vectors, np.concatenate([given, ordering]), covers, threshold)  # (n,) -1: not covered
     left = inside & (rank < 0)
-    since = np.maximum(rank[inside & (rank >= 0)] - len(given) + 1, 0)  # 0: covered from the start
-    counts = np.cumsum(np.bincount(since, minlength=len(ordering) + 1)) if n else np.zeros(len(ordering) + 1, np.int64)
+    since = np.where(rank < 0, -1, np.maximum(rank - len(given) + 1, 0))  # (n,)
+    counted = since[inside & (rank >= 0)]
+    counts = np.cumsum(np.bincount(counted, minlength=len(ordering) + 1))
     may = candidates.copy()
     may[np.concatenate([given, ordering])] = False
     goal = int(np.ceil(max(shares, default=0.0) * n - 1e-9))
@@ -174,6 +176,7 @@ def plan(
         covered=float(total[-1]),
         path_budgets=steps,
         path=total[steps].astype(np.float32),
+        first_pick=since,
         n_given=len(given),
     )
 

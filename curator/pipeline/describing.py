@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.catalog import Catalog
+from curator.errors import StageMissing
 from curator.pipeline.stages import states
 from curator.workspace import Workspace
 
@@ -84,6 +86,29 @@ def selection(workspace: Workspace, name: str, *, offset: int = 0, limit: int = 
         "name": name, "n": entry.n, "offset": offset, "next_offset": after if after < entry.n and picks else None,
         "picks": [{**pick, "uri": uris[pick["row"]]} for pick in picks], "evidence": dict(entry.meta),
     }  # fmt: skip
+
+
+def coverage(workspace: Workspace, name: str) -> tuple[float, NDArray[np.int32]]:
+    """Which pick of a stored selection covers each image first.
+
+    Returns:
+        The cosine at or above which a pick covers an image; and (n_rows,) int32 for every row ever given: the number
+        of the first pick that covers it, from 1; 0 where it was covered from the start by what is labelled already, -1
+        where none covers it, -2 where it is not to be covered: it has no vector, or the filter leaves it out.
+
+    Raises:
+        UnknownSelection: there is none of that name.
+        StageMissing: the selection was made by an older version, or is not one of `curator select`.
+    """
+    workspace.selection(name)
+    entry = workspace.entries(f"selections/{name}")[0]
+    covers = workspace.entries(f"covers/{name}")
+    if not covers or covers[0].meta["selection"] != entry.fingerprint:
+        raise StageMissing(f"it is not known what {name!r} covers; run `curator select --name {name}` again")
+    table = workspace.table(f"covers/{name}")
+    out = np.full(workspace.n_rows, -2, np.int32)
+    out[table["row"].to_numpy()] = table["first_pick"].to_numpy()
+    return float(entry.meta["plan"]["threshold"]), out
 
 
 def splits(workspace: Workspace) -> list[dict[str, Any]]:

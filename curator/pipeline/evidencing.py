@@ -81,6 +81,17 @@ class Judged:
         return (*out, *(self.learning.measures() if self.learning else ()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """The evidence of a selection: what is said of it as a whole, and of every image and pick."""
+
+    meta: dict[str, Any]  # plain values
+    first_pick: (
+        IntArray  # (n,) number of the first pick that covers each image, 0 from the start, -1 none, -2 not counted
+    )
+    groups: list[list[str | None]]  # (k,) of each pick its group in each column of "balance"
+
+
 def evidence_of(
     workspace: Workspace,
     embeddings: Embeddings,
@@ -88,15 +99,15 @@ def evidence_of(
     preselected: IntArray,
     config: Config,
     progress: Progress,
-) -> dict[str, Any]:
-    """A selection beside random draws and every-nth, as plain values, and what they say in words.
+) -> Told:
+    """A selection beside random draws and every-nth, and what they say in words.
 
     Args:
         picked: positions in the embeddings, best first.
         preselected: positions that are labelled already; they count for the controls too.
 
     Returns:
-        "verdict" (sentences), "is_better" (coverage beyond random's interval; None undecided), "curve"
+        As `meta`: "verdict" (sentences), "is_better" (coverage beyond random's interval; None undecided), "curve"
         (coverage along the budget), "measures" (every number at the full budget), "balance" (spread by
         column), "learning" (accuracy along the budget, or None and "no_learning" says why), "plan" (how
         many picks cover a share), "knee" (picks, or None).
@@ -116,7 +127,7 @@ def evidence_of(
     curve = found.once.to_dict() | {
         "share_within": found.every.to_dict()["share_within"], "threshold": scene.within,
     }  # fmt: skip
-    return {
+    meta = {
         "verdict": verdict(found, plan),
         "is_better": evidence.is_better(found.once),
         "curve": curve,
@@ -127,6 +138,14 @@ def evidence_of(
         "plan": plan.to_dict() | {"sentence": plan.sentence()},
         "knee": evidence.knee(found.once.path_budgets, found.once.path),
     }
+    columns = {column.title: column for column in scene.columns}
+    told = [columns[balance.column] for balance in found.balances]
+    return Told(
+        meta=meta,
+        first_pick=np.where(scene.inside, plan.first_pick, -2),
+        groups=[[column.names[code] if code >= 0 else None for column in told for code in (column.codes[at],)]
+                for at in picked],
+    )  # fmt: skip
 
 
 def verdict(found: Judged, plan: evidence.Plan | None = None) -> str:

@@ -8,6 +8,7 @@ selection, with its evidence beside it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from curator.data import BoolArray, Embeddings, IntArray, Neighbors, Progress
 from curator.errors import BadConfig, BadSelection, StageMissing
 from curator.pipeline import filtering, requesting
 from curator.pipeline.derive import floats, rows_table, vectors_and_graph
-from curator.pipeline.evidencing import evidence_of
+from curator.pipeline.evidencing import Told, evidence_of
 from curator.snapshot import Entry, fingerprint
 from curator.workspace import Workspace, Writer
 
@@ -83,7 +84,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     told = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
-        **told,  # verdict, is_better, curve, and more evidence
+        **told.meta,  # verdict, is_better, curve, and more evidence
         "unmet": list(outcome.unmet), "notes": notes,
         "optimality": outcome.optimality, "optimality_is_estimate": outcome.is_estimate,
         "covered": outcome.covered, "cover_threshold": request.threshold,
@@ -95,12 +96,12 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         "n_filtered_out": pool.n_filtered_out, "n_preselected": pool.n_preselected,
     }  # fmt: skip
     bound = "optimality_estimate" if outcome.is_estimate else "optimality"
-    _write(writer, asked.name, embeddings.rows[picked], outcome.picks, reasons, meta)
+    _write(writer, asked.name, embeddings.rows, outcome.picks, reasons, told, meta)
     return {
         "name": asked.name, "n_selected": len(picked), "n_candidates": meta["n_candidates"],
         "n_trimmed": len(trimmed), "method": asked.method, **_known("where", filtering.in_words(asked)),
         "covered": _rounded(outcome.covered), **_known(bound, _rounded(outcome.optimality)),
-        "verdict": told["verdict"], "unmet": list(outcome.unmet), "notes": notes,
+        "verdict": told.meta["verdict"], "unmet": list(outcome.unmet), "notes": notes,
     }  # fmt: skip
 
 
@@ -256,19 +257,30 @@ def _unit(workspace: Workspace) -> str:
 
 
 def _write(
-    writer: Writer, name: str, rows: IntArray, picks: selection.Picks, reasons: tuple[str, ...], meta: dict[str, Any]
+    writer: Writer,
+    name: str,
+    rows: IntArray,
+    picks: selection.Picks,
+    reasons: tuple[str, ...],
+    told: Told,
+    meta: dict[str, Any],
 ) -> None:
     import pyarrow as pa
 
     table = pa.table({
-        "rank": np.arange(1, len(rows) + 1, dtype=np.int64),
-        "row": rows,
+        "rank": np.arange(1, len(picks.positions) + 1, dtype=np.int64),
+        "row": rows[picks.positions],
         "gain": picks.gains.astype(np.float32),
         "covers": picks.covers,
         "nearest": picks.nearest.astype(np.float32),
         "reason": list(reasons),
+        "groups": pa.array(told.groups, pa.list_(pa.string())),
     })  # fmt: skip
     stamp = fingerprint("selection", *(table[name].to_pylist() for name in table.column_names))
-    entry = Entry(f"selections/{name}-{stamp}.parquet", stamp, n=len(rows), meta=meta)
+    entry = Entry(f"selections/{name}-{stamp}.parquet", stamp, n=len(table), meta=meta)
     writer.write_table(entry.file, table)
-    writer.publish({f"selections/{name}": [entry]})
+    held = hashlib.sha256(np.stack([rows, told.first_pick]).tobytes()).hexdigest()
+    own = fingerprint("covers", stamp, held)
+    covers = Entry(f"selections/{name}-{own}.covers.parquet", own, n=len(rows), meta={"selection": stamp})
+    writer.write_table(covers.file, pa.table({"row": rows, "first_pick": told.first_pick.astype(np.int32)}))
+    writer.publish({f"selections/{name}": [entry], f"covers/{name}": [covers]})

@@ -162,7 +162,7 @@ STAGES: dict[str, Stage] = {
         Stage("map", 1, "index", ("index",), _map_inputs, derive.map_, lambda c: "columns/map"),
         Stage(
             "select",
-            2,
+            3,
             "neardups",
             ("neardups", "cluster"),
             _select_inputs,

@@ -19,7 +19,7 @@ from curator.pipeline import calibrating, describing
 from curator.pipeline.answers import answers_of, questions
 from curator.pipeline.explaining import why
 from curator.workspace import Workspace, open_workspace
-from service.answers import answer, nothing
+from service.answers import answer, binary, nothing
 from service.context import service_of
 from service.problems import BadRequest, NotFound, Taken
 from service.schemas import NAME, Answered, Asked, ErrorBody, RowNumber
@@ -33,6 +33,9 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorBody, "description": "An earlier stage has not run"},
     503: {"model": ErrorBody, "description": "The workspace cannot be used"},
 }
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}}, 304: {"description": "Not changed"},
+}  # fmt: skip
 PAGE_POLICY = "frame-ancestors 'self'; sandbox allow-scripts"  # so its origin is nobody's
 MEDIA = {"paths": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8",
          "parquet": "application/vnd.apache.parquet", "coco-images": "application/json"}  # fmt: skip
@@ -67,6 +70,9 @@ class Pick(Answered):
     uri: str
     gain: float
     reason: str
+    groups: list[str | None] | None = Field(
+        None, description="its group in each column of the evidence's balance; none where that was not noted"
+    )
 
 
 class SelectionPage(Answered):
@@ -200,6 +206,19 @@ def selection_file(
         raise
     gone = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
     return FileResponse(target, media_type=MEDIA[format], filename=target.name, background=gone)
+
+
+@router.get("/selections/{name}/coverage", response_class=Response, responses={**UNKNOWN, **BINARY})
+def coverage(request: Request, principal: Reader, ws: str, name: SelectionName) -> Response:
+    """The number of the first pick that covers each row ever given, as little-endian int32.
+
+    0: covered from the start by what is labelled already, -1: by none, -2: not to be covered. X-Threshold is the cosine
+    at or above which a pick covers an image.
+    """
+    place = _place(request, ws)
+    threshold, first_pick = describing.coverage(place, name)
+    version = f"{place.entries(f'covers/{name}')[0].fingerprint}-{place.n_rows}"
+    return binary(request, version, first_pick.astype("<i4").tobytes, {"X-Threshold": f"{threshold:.6g}"})
 
 
 @router.get("/rows/{row}/why", response_model=Why, responses=UNKNOWN)

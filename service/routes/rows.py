@@ -14,7 +14,7 @@ from curator.filters import parse_filter
 from curator.searching import Example, Served
 from curator.searching import Request as Search
 from curator.searching.columns_out import codes_of, map_of
-from service.answers import answer
+from service.answers import answer, binary
 from service.context import service_of
 from service.routes.search import NOT_READY, FilterBody, SearchAnswer
 from service.schemas import Answered, Asked
@@ -149,7 +149,7 @@ def map_(request: Request, principal: Reader, ws: str) -> Response:
     entries = served.workspace.entries("columns/map")
     if not entries:
         raise StageMissing(f"{served.workspace.path} has no map yet; run `curator map -w {served.workspace.path}`")
-    return _binary(request, f"{entries[0].fingerprint}-{served.n_rows}", lambda: map_of(served.columns))
+    return binary(request, f"{entries[0].fingerprint}-{served.n_rows}", lambda: map_of(served.columns))
 
 
 @router.get("/columns/{name}/legend", response_model=LegendAnswer, responses=NOT_READY)
@@ -165,7 +165,7 @@ def codes(request: Request, principal: Reader, ws: str, name: str) -> Response:
     """A column for colouring: a small code for each row, or float32 numbers; the legend says which."""
     served = service_of(request).registry.served(ws)
     coded = codes_of(served.columns, name)
-    return _binary(request, f"{served.sequence}-{name}", coded.tobytes)
+    return binary(request, f"{served.sequence}-{name}", coded.tobytes)
 
 
 @router.get("/rows/{row}/neighbors", response_model=SearchAnswer, responses=NOT_READY)
@@ -185,12 +185,3 @@ def _filter(body: dict[str, Any] | None) -> Any:
 def _scope(served: Served, body: dict[str, Any] | None, present_only: bool) -> Any:
     mask = served.mask(_filter(body))
     return mask & served.columns.present() if present_only else mask
-
-
-def _binary(request: Request, version: str, make: Any) -> Response:
-    """A binary column with its version, so that a browser asks for it once."""
-    etag = '"' + "".join(c if (c.isascii() and c.isalnum()) or c in "-_." else f"%{ord(c):x}" for c in version) + '"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
-    return Response(make(), media_type="application/octet-stream", headers=headers)

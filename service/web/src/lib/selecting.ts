@@ -35,6 +35,38 @@ export interface Plan {
   threshold: number
 }
 
+/** Which pick covers each row first: from 1; 0 from the start, -1 none, -2 not to be covered. */
+export interface Cover {
+  threshold: number
+  first: Int32Array
+}
+
+/** How many images the first picks cover, and how many are to be covered. */
+export function coveredBy({ first }: Cover, budget: number): { n: number; of: number } {
+  let [n, of] = [0, 0]
+  for (const pick of first) {
+    if (pick >= 0 && pick <= budget) n++
+    if (pick >= -1) of++
+  }
+  return { n, of }
+}
+
+/** A column's balance with the first picks instead of all; as it is where their groups were not noted. */
+export function balanceOf(
+  whole: Balance,
+  at: number,
+  picks: { groups?: (string | null)[] | null }[],
+): Balance {
+  if (picks.some((pick) => !pick.groups)) return whole
+  const taken = new Map<string, number>()
+  for (const { groups } of picks) {
+    const value = groups![at]
+    if (value != null) taken.set(value, (taken.get(value) ?? 0) + 1)
+  }
+  const groups = whole.groups.map(([value, n]): [string, number, number] => [value, n, taken.get(value) ?? 0])
+  return { ...whole, groups, n_hit: taken.size }
+}
+
 export interface Balance {
   column: string
   /** Value, images with it, picks with it. */
