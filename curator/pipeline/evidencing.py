@@ -39,6 +39,11 @@ class Column:
     codes: IntArray  # (n,) group, -1 for none
     names: list[str]  # (g,)
 
+    def group(self, at: int) -> str | None:
+        """Name of an image's group; none where it has none."""
+        code = int(self.codes[at])
+        return self.names[code] if code >= 0 else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
@@ -140,12 +145,8 @@ def evidence_of(
     }
     columns = {column.title: column for column in scene.columns}
     told = [columns[balance.column] for balance in found.balances]
-    return Told(
-        meta=meta,
-        first_pick=np.where(scene.inside, plan.first_pick, -2),
-        groups=[[column.names[code] if code >= 0 else None for column in told for code in (column.codes[at],)]
-                for at in picked],
-    )  # fmt: skip
+    groups = [[column.group(at) for column in told] for at in picked.tolist()]
+    return Told(meta, np.where(scene.inside, plan.first_pick, -2), groups)
 
 
 def verdict(found: Judged, plan: evidence.Plan | None = None) -> str:
