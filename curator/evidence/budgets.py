@@ -20,7 +20,7 @@ from curator.index import TOLERANCE, reaches
 
 BENT = 0.1  # of the curve's height: a knee that lifts it less is no knee
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
-SIMILARITIES = 200_000_000  # points x picks measured exactly; above, what the graph and the groups say
+SIMILARITIES = 1_000_000_000  # points x picks measured exactly, some 7 s; above, what the graph and the groups say
 BLOCK = 4096
 
 
@@ -138,7 +138,7 @@ def plan(
 ) -> Plan:
     """Share covered along the ordering, and how many picks each share needs, continued where they are too few.
 
-    What the picks cover is measured exactly up to 200 million similarities, above that by `covers`;
+    What the picks cover is measured exactly up to a billion similarities, above that by `covers`;
     what further ones cover always by `covers`, which may know less than there is. So a stated budget
     is enough, and a smaller one may be.
 

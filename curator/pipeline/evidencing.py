@@ -259,7 +259,7 @@ def scene_of(workspace: Workspace, embeddings: Embeddings, config: Config, *, is
     within = requesting.threshold(workspace, embeddings, config)
     knows = alike is embeddings.vectors and within <= threshold  # then a near-duplicate is covered too
     classes, why_not = _classes(table["labels"].to_pylist())
-    columns = [*_clusters(workspace, table), *(_column(name, table[name].to_pylist()) for name in named)]
+    columns = [*_clusters(workspace, table), *(_column(_title(name), table[name].to_pylist()) for name in named)]
     first = _column("class", [labels[0] if labels else None for labels in table["labels"].to_pylist()])
     return Scene(
         embeddings=embeddings,
@@ -297,6 +297,11 @@ def _grouping_columns(workspace: Workspace) -> list[str]:
         found = catalog.columns()
     own = [c for c in found if c.origin == "samples" and (c.name == "split" or c.name not in (*RESERVED, "frame"))]
     return [c.name for c in own if c.type in GROUPING_TYPES][:MOST_COLUMNS]
+
+
+def _title(name: str) -> str:
+    """Of a metadata column, unlike those that stand beside it."""
+    return f"{name} (metadata)" if name in ("class", "cluster") else name
 
 
 def _column(title: str, values: list[Any]) -> Column:

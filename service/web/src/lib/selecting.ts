@@ -41,6 +41,9 @@ export interface Cover {
   first: Int32Array
 }
 
+/** Whether an image is to be covered and the first picks do not. */
+export const isUncovered = (first: number, budget: number): boolean => first === -1 || first > budget
+
 /** How many images the first picks cover, and how many are to be covered. */
 export function coveredBy({ first }: Cover, budget: number): { n: number; of: number } {
   let [n, of] = [0, 0]
