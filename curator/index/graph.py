@@ -16,6 +16,7 @@ from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, limited_threads
 
 MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
+ROUGH = 0.001  # what rough products may lose of what lies in the lists
 SHARE = 1 / 3  # or for this share of what is missing to 1, where that is less
 
 
@@ -25,8 +26,9 @@ def knn_graph(
     """The k nearest neighbours of every vector, itself left out even where exact copies exist.
 
     Above `flat_up_to` vectors: k-means lists, and each list against the p lists nearest to it in
-    one GEMM. p is read off a sample whose true neighbours are known, the recall measured on
-    another; below the floor p doubles, and past half of all lists the search is exact.
+    one GEMM. p is read off a sample whose true neighbours are known, and is no less than another
+    needs, on which the recall is measured; still below the floor p doubles, and past half of all
+    lists the search is exact.
 
     Args:
         vectors: (n, d) float32 of length 1.
@@ -70,14 +72,16 @@ def _list_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Progr
     check = np.sort(drawn[: spec.sample])
     probe = np.sort(drawn[spec.sample :][: spec.sample // 2 + 1]) if len(vectors) > spec.sample else check
     margin = min(MARGIN, SHARE * (1 - spec.min_recall))
-    truth = _truth(vectors, probe, k, spec)[0]
-    width = width_for(near, lists.of[probe], lists.of[truth], recall=spec.min_recall + margin)
-    truth_of_check = _truth(vectors, check, k, spec)[1]
+    seen, (true, truth) = _truth(vectors, probe, k, spec)[0], _truth(vectors, check, k, spec)
+    width = max(
+        width_for(near, lists.of[probe], lists.of[seen], recall=spec.min_recall + margin),
+        width_for(near, lists.of[check], lists.of[true], recall=spec.min_recall + ROUGH),
+    )
     while width <= len(lists) // 2:
         positions, similarity = join_lists(
             vectors, lists, vectors, lists, near[:, :width], k, is_self=True, threads=spec.threads, progress=progress
         )
-        recall = measure_recall(similarity[check], truth_of_check)
+        recall = measure_recall(similarity[check], truth)
         if recall >= spec.min_recall:
             return Neighbors(positions, similarity, min(recall, ALMOST))
         width *= 2

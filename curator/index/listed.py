@@ -13,6 +13,7 @@ from curator.index.spec import IndexSpec, limited_threads
 FEW_VECTORS = 4_096  # below this many exact search costs no more
 FEW_QUERIES = 2_048  # and below this many: lists, sample and check have to be paid for
 MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
+ROUGH = 0.001  # what rough products may lose of what lies in the lists
 LISTS = 1.0  # times the root of the number of vectors
 
 
@@ -28,9 +29,8 @@ def listed_search(
 
     The vectors are divided into k-means lists, each query goes to the list whose centre is nearest,
     and the queries of a list are compared with the p lists nearest to theirs in one product. p is
-    read off a sample of queries whose true neighbours are known, the recall measured on another;
-    below the floor p doubles. Past half of all lists, for few queries or few vectors, the search is
-    exact.
+    read off a sample of queries as in `knn_graph`. Past half of all lists, for few queries or few
+    vectors, the search is exact.
 
     Args:
         queries: (m, d) float32 of length 1.
@@ -65,8 +65,11 @@ def _by_lists(
     near = lists.near()
     sample = np.random.default_rng(spec.seed).permutation(len(queries))[: 2 * spec.sample]
     true, truth = exact_search(queries[sample], vectors, k, threads=spec.threads, device=spec.device)
-    half = len(sample) // 2  # the width is read off one half, the recall measured on the other
-    width = width_for(near, asked.of[sample[:half]], lists.of[true[:half]], recall=spec.min_recall + MARGIN)
+    half = len(sample) // 2  # the width is read off one half, and is no less than the other needs, where it is measured
+    width = max(
+        width_for(near, asked.of[sample[:half]], lists.of[true[:half]], recall=spec.min_recall + MARGIN),
+        width_for(near, asked.of[sample[half:]], lists.of[true[half:]], recall=spec.min_recall + ROUGH),
+    )
     while width <= len(lists) // 2:
         positions, similarity = join_lists(
             queries, asked, vectors, lists, near[:, :width], k, is_self=False, threads=spec.threads, progress=progress
