@@ -122,7 +122,6 @@ class NearDups(Section):
     window_s: float | None = Field(
         None, gt=0, description="thin each clip out first: compare frames at most so many seconds apart, then the rest"
     )
-
     decisions: bool = Field(
         True, description="keep what people chose instead of another image, or said to be no duplicate"
     )

@@ -229,6 +229,23 @@ def test_the_slider_counts_every_threshold_as_the_server_does_and_shows_the_pair
     page.get_by_text("only a run can tell").wait_for()
 
 
+def test_a_threshold_that_was_chosen_stays_while_groups_are_asked_for_again(
+    visit: Visit, client: curator.Client
+) -> None:
+    page = opened(visit)
+    typed = page.get_by_label("Threshold as a number")
+    typed.fill("0.97")
+    page.keyboard.press("Tab")
+    asked = sum("/duplicates?" in url for url in visit.requests)
+    client.select(WS, name="another", budget=3, method="random")  # publishes a snapshot
+    toast(page, "Done: select")
+    while sum("/duplicates?" in url for url in visit.requests) == asked:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(500)
+    assert typed.input_value() == "0.97"
+    page.get_by_role("button", name="Run at 0.970").wait_for()
+
+
 def test_answers_about_pairs_make_a_threshold_that_is_marked_and_run_at(chromium: Browser) -> None:
     with (
         copied_root() as root,

@@ -91,9 +91,7 @@ class Told:
     """The evidence of a selection: what is said of it as a whole, and of every image and pick."""
 
     meta: dict[str, Any]  # plain values
-    first_pick: (
-        IntArray  # (n,) number of the first pick that covers each image, 0 from the start, -1 none, -2 not counted
-    )
+    first_pick: IntArray  # (n,) as of `evidence.Plan`, and -2 where an image is not to be covered
     groups: list[list[str | None]]  # (k,) of each pick its group in each column of "balance"
 
 
