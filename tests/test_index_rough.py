@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.data import FloatArray
-from curator.index import bf16, exact_search, extend_graph, filtered, graph, knn_graph, lists, measure_recall, rough
+from curator.index import (
+    bf16,
+    exact_search,
+    extend_graph,
+    filtered,
+    joined,
+    knn_graph,
+    lists,
+    measure_recall,
+    rough,
+)
 from curator.index.spec import IndexSpec
 from tests.vectors import brute_force, clumps, unit, with_near_copies
 
@@ -242,7 +252,7 @@ def test_a_graph_grows_to_that_of_the_union_with_and_without_rough_products(
 def test_a_graph_over_one_long_list_is_made_in_pieces(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "LARGEST", 50_000)
+    monkeypatch.setattr(joined, "LARGEST", 50_000)
     vectors = np.vstack([np.repeat(unit(rng, 1), 2_000, axis=0), unit(rng, 400)])
     found = knn_graph(vectors, 4, IndexSpec(flat_up_to=100, min_recall=0.5))
     np.testing.assert_allclose(found.similarity[:2_000], 1.0, atol=1e-6)

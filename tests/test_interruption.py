@@ -18,7 +18,8 @@ from curator.errors import NotAWorkspace
 from curator.workspace import Workspace, open_workspace
 from tests.conftest import picture
 
-KILLS = 28
+KILLS = 20
+MOST = 100  # runs, of which some may get through
 N_IMAGES = 2_300  # more than two staged batches of 1,024
 SETTINGS = ["embed.model=colour", "map.kind=pca", "select.budget=20", "report.n_random=3", "workers=2"]
 CODE = """
@@ -66,10 +67,13 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -
 
     place = tmp_path / "killed"
     killed = snapshots = 0
-    for after in rng.uniform(0.1, 1.0, KILLS) * seconds:
+    for share in rng.uniform(0.1, 1.0, MOST):
+        if killed == KILLS:
+            break
+        began = time.monotonic()
         with start(source, place) as victim:
             try:
-                victim.wait(timeout=float(after))
+                victim.wait(timeout=float(share * seconds))
             except subprocess.TimeoutExpired:
                 victim.send_signal(signal.SIGKILL)
                 victim.wait()
@@ -79,6 +83,7 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -
                 import shutil
 
                 shutil.rmtree(place)  # it got through: begin again, so that later kills meet unfinished work too
+                seconds = min(seconds, time.monotonic() - began)  # the machine is less busy than before
                 continue
         try:
             with Catalog(open_workspace(place)) as catalog:  # whatever it left can be read
@@ -86,7 +91,7 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -
             snapshots += 1
         except NotAWorkspace:
             pass  # killed before its first publish
-    assert killed >= 20
+    assert killed == KILLS
     assert snapshots > 0
     with start(source, place) as last:
         assert last.wait(timeout=600) == 0, last.stderr and last.stderr.read()

@@ -22,7 +22,7 @@ READER = {
     "search_batch", "near_duplicates", "near_duplicates_upload", "query_rows", "facets", "scope", "map_", "legend",
     "codes", "neighbors", "image", "pack", "groups", "certificate", "counts", "tags", "collections", "collection",
     "decisions", "campaigns", "campaign", "next_of_mode", "triggers", "list_jobs", "job", "job_log", "job_events",
-    "job_file", "list_uploads", "list_selections", "selection", "selection_file", "explain", "list_splits",
+    "job_file", "list_uploads", "list_selections", "selection", "coverage", "selection_file", "explain", "list_splits",
     "report_page", "report_numbers", "calibration", "list_snapshots", "indices_list", "knn_service", "metadata",
     "start_job", "cancel_job", "resume_job",  # what a job may do is decided by its kind and by who began it
 }  # fmt: skip
