@@ -18,7 +18,7 @@ from curator.errors import NotAWorkspace
 from curator.workspace import Workspace, open_workspace
 from tests.conftest import picture
 
-KILLS = 20
+KILLS = 28
 MOST = 100  # runs, of which some may get through
 N_IMAGES = 2_300  # more than two staged batches of 1,024
 SETTINGS = ["embed.model=colour", "map.kind=pca", "select.budget=20", "report.n_random=3", "workers=2"]

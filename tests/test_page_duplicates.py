@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -239,7 +240,9 @@ def test_a_threshold_that_was_chosen_stays_while_groups_are_asked_for_again(
     asked = sum("/duplicates?" in url for url in visit.requests)
     client.select(WS, name="another", budget=3, method="random")  # publishes a snapshot
     toast(page, "Done: select")
+    until = time.monotonic() + 30
     while sum("/duplicates?" in url for url in visit.requests) == asked:
+        assert time.monotonic() < until, "the groups were not asked for again"
         page.wait_for_timeout(50)
     page.wait_for_timeout(500)
     assert typed.input_value() == "0.97"

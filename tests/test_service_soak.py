@@ -38,6 +38,7 @@ SECONDS = float(os.environ.get("CURATOR_SOAK_SECONDS", "60"))
 WARM = 0.3  # share of the time after which memory is held against the end
 GROWTH_BYTES = 64_000_000  # allowed from there on
 GROWTH_FILES = 16
+ROUNDS = 20  # that every client does more than
 PAUSE_S = 0.01  # between two requests of one client, so that jobs get a share of two cores
 WS = "/v1/workspaces/street"
 FIELDS = ["uri", "label", "brightness"]
@@ -66,6 +67,11 @@ def test_steady_use_beside_publishing_jobs(tmp_path: Path) -> None:
     with serving(root, "--ingest-root", str(more), "--limit", "rate=0") as server:
         with working(server.address, server.process.pid, seen):
             n_published = publish(server.address, more, seen)
+            until = (
+                time.monotonic() + 10 * SECONDS
+            )  # on a machine that others use it goes on until everybody had a turn
+            while min(seen.counts[name] for name in CLIENTS) <= ROUNDS and time.monotonic() < until:
+                time.sleep(0.1)
         with httpx.Client(base_url=server.address, timeout=60) as http:
             kept = every_decision(http)
             info = http.get(WS).json()
@@ -74,7 +80,7 @@ def test_steady_use_beside_publishing_jobs(tmp_path: Path) -> None:
                 assert time.monotonic() < until
                 time.sleep(0.1)
     assert seen.failures == []
-    assert min(seen.counts[name] for name in CLIENTS) > 5, seen.counts  # nobody starved, however busy the machine
+    assert min(seen.counts[name] for name in CLIENTS) > ROUNDS, seen.counts
     assert set(seen.decisions) <= kept
     assert len(seen.decisions) > 20
     assert n_published >= 3
