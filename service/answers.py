@@ -10,6 +10,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}}, 304: {"description": "Not changed"},
+}  # fmt: skip
+"""What `binary` answers, for the contract."""
+
 
 class PlainJson(JSONResponse):
     """JSON whose odd values (dates, bytes, not-a-number) become text or null instead of an error."""

@@ -80,7 +80,7 @@ def test_a_query_whose_lists_are_empty_still_gets_its_neighbours(
         return Lists(normalise(centres), of, np.arange(len(vectors)), starts)
 
     monkeypatch.setattr(listed, "make_lists", made)
-    monkeypatch.setattr(listed, "width_for", lambda *_, recall: 1)
+    monkeypatch.setattr(listed, "chosen_width", lambda *_, floor: 1)
     positions, similarity, recall = listed_search(queries, vectors, K, IndexSpec(min_recall=0.5))
     assert recall == ALMOST
     exact = exact_search(queries, vectors, K)

@@ -96,7 +96,7 @@ def test_a_graph_whose_lists_miss_the_floor_is_made_exactly(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = unit(rng, 1_500, 48)  # no structure at all: every list is near every other
-    monkeypatch.setattr(graph, "width_for", lambda *args, **kwargs: 1)  # as if the probe had been misleading
+    monkeypatch.setattr(graph, "chosen_width", lambda *args, **kwargs: 1)  # as if the probe had been misleading
     found = knn_graph(vectors, 10, IndexSpec(flat_up_to=100, min_recall=0.999))
     assert found.recall == 1.0
     np.testing.assert_array_equal(found.positions, true_graph(vectors, 10)[0])

@@ -147,6 +147,27 @@ def test_which_pick_covers_each_image_first_is_stored_and_agrees_with_the_plan(p
             assert ((first >= 0) & (first <= n)).sum() / (first >= -1).sum() == pytest.approx(share, abs=1e-6)
 
 
+def test_a_metadata_column_called_class_is_told_apart_from_the_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    lines = ["file,label,class"]
+    for i in range(12):
+        path = tmp_path / "images" / f"{i:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        picture(rng).save(path)
+        lines.append(f"{path.name},{'ab'[i % 2]},{'wet' if i % 3 else 'dry'}")
+    (tmp_path / "sheet.csv").write_text("\n".join(lines))
+    asked = (f"sources.metadata={tmp_path / 'sheet.csv'}", "select.budget=5")
+    place = pipeline.run([str(tmp_path / "images")], tmp_path / "w", settings(*asked)).workspace
+    balance = meta(place, "selection")["balance"]
+    titles = [one["column"] for one in balance]
+    assert {"class", "class (metadata)"} <= set(titles)
+    assert len(set(titles)) == len(titles)
+    wet = [
+        groups[titles.index("class (metadata)")] for groups in place.table("selections/selection")["groups"].to_pylist()
+    ]
+    assert set(wet) <= {"wet", "dry"}
+
+
 def test_every_pick_has_its_group_in_each_column_of_the_balance(place: Workspace) -> None:
     table = place.table("selections/wide")
     for at, balance in enumerate(meta(place, "wide")["balance"]):

@@ -17,6 +17,8 @@ from service.app import create_app
 from service.routes import page
 from service.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[1]
+
 WEB = Path(__file__).parents[1] / "service" / "web"
 
 
@@ -109,3 +111,10 @@ def test_nothing_that_was_built_is_committed() -> None:
     assert "/service/static/" in ignored
     assert "node_modules/" in ignored
     assert (WEB / "package-lock.json").is_file()
+
+
+def test_the_environment_is_made_anew_for_whatever_the_page_is_built_from() -> None:
+    hook = (ROOT / "service" / "web" / "hatch_build.py").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^SOURCES = \((.*)\)$", hook, re.MULTILINE)
+    (found,) = re.findall(r"find (.*?) \\$", (ROOT / "scripts" / "_venv").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found.split() == re.findall(r'"([^"]+)"', listed)

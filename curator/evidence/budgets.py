@@ -20,7 +20,7 @@ from curator.index import TOLERANCE, reaches
 
 BENT = 0.1  # of the curve's height: a knee that lifts it less is no knee
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
-SIMILARITIES = 1_000_000_000  # points x picks measured exactly, some 7 s; above, what the graph and the groups say
+SIMILARITIES = 1_000_000_000  # points x picks measured exactly; above, what the graph and the groups say
 BLOCK = 4096
 
 

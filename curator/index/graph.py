@@ -11,13 +11,9 @@ import numpy as np
 from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import UsageError
 from curator.index.exact import ALMOST, check_unit, choose_backend, exact_search, measure_recall
-from curator.index.joined import join_lists, width_for
+from curator.index.joined import chosen_width, join_lists
 from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, limited_threads
-
-MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
-ROUGH = 0.001  # what rough products may lose of what lies in the lists
-SHARE = 1 / 3  # or for this share of what is missing to 1, where that is less
 
 
 def knn_graph(
@@ -71,12 +67,9 @@ def _list_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Progr
     drawn = rng.permutation(len(vectors))
     check = np.sort(drawn[: spec.sample])
     probe = np.sort(drawn[spec.sample :][: spec.sample // 2 + 1]) if len(vectors) > spec.sample else check
-    margin = min(MARGIN, SHARE * (1 - spec.min_recall))
     seen, (true, truth) = _truth(vectors, probe, k, spec)[0], _truth(vectors, check, k, spec)
-    width = max(
-        width_for(near, lists.of[probe], lists.of[seen], recall=spec.min_recall + margin),
-        width_for(near, lists.of[check], lists.of[true], recall=spec.min_recall + ROUGH),
-    )
+    of = lists.of
+    width = chosen_width(near, (of[probe], of[seen]), (of[check], of[true]), floor=spec.min_recall)
     while width <= len(lists) // 2:
         positions, similarity = join_lists(
             vectors, lists, vectors, lists, near[:, :width], k, is_self=True, threads=spec.threads, progress=progress

@@ -10,6 +10,9 @@ from curator.index.lists import Lists
 from curator.index.rough import products, round_up
 from curator.index.spec import in_threads
 
+MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
+SHARE = 1 / 3  # or for this share of what is missing to 1, where that is less
+ROUGH = 0.001  # what rough products may lose of what lies in the lists
 SPARE = 4  # candidates beyond k where products are rough: the order of the last few may be off by 1e-4
 LARGEST = 2**23  # similarities held at a time: 32 MB, ten times that where all are equal
 SMALLEST = 32  # rows of a product, however long the lists are
@@ -32,6 +35,20 @@ def width_for(near: IntArray, of: IntArray, true: IntArray, *, recall: float) ->
     at = rank[np.repeat(of, true.shape[1]), true.ravel()]
     found = np.cumsum(np.bincount(at, minlength=len(near))) / len(at)
     return int(np.searchsorted(found, recall)) + 1
+
+
+def chosen_width(
+    near: IntArray, probe: tuple[IntArray, IntArray], check: tuple[IntArray, IntArray], *, floor: float
+) -> int:
+    """How many nearest lists to join: for a little more than the floor on one sample, and for the floor on another.
+
+    The recall is measured on the second; that it would fall short is known from the lists before anything is joined.
+
+    Args:
+        probe, check: `of` and `true` of each sample, as for `width_for`.
+    """
+    margin = min(MARGIN, SHARE * (1 - floor))
+    return max(width_for(near, *probe, recall=floor + margin), width_for(near, *check, recall=floor + ROUGH))
 
 
 def join_lists(

@@ -6,14 +6,12 @@ import numpy as np
 
 from curator.data import FloatArray, IntArray, Progress, no_progress
 from curator.index.exact import ALMOST, choose_backend, exact_search, measure_recall
-from curator.index.joined import join_lists, width_for
+from curator.index.joined import chosen_width, join_lists
 from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, limited_threads
 
 FEW_VECTORS = 4_096  # below this many exact search costs no more
 FEW_QUERIES = 2_048  # and below this many: lists, sample and check have to be paid for
-MARGIN = 0.01  # lists are chosen for this much more than the asked recall: the sample they are chosen on is small
-ROUGH = 0.001  # what rough products may lose of what lies in the lists
 LISTS = 1.0  # times the root of the number of vectors
 
 
@@ -65,11 +63,9 @@ def _by_lists(
     near = lists.near()
     sample = np.random.default_rng(spec.seed).permutation(len(queries))[: 2 * spec.sample]
     true, truth = exact_search(queries[sample], vectors, k, threads=spec.threads, device=spec.device)
-    half = len(sample) // 2  # the width is read off one half, and is no less than the other needs, where it is measured
-    width = max(
-        width_for(near, asked.of[sample[:half]], lists.of[true[:half]], recall=spec.min_recall + MARGIN),
-        width_for(near, asked.of[sample[half:]], lists.of[true[half:]], recall=spec.min_recall + ROUGH),
-    )
+    half = len(sample) // 2
+    of, among = asked.of[sample], lists.of[true]
+    width = chosen_width(near, (of[:half], among[:half]), (of[half:], among[half:]), floor=spec.min_recall)
     while width <= len(lists) // 2:
         positions, similarity = join_lists(
             queries, asked, vectors, lists, near[:, :width], k, is_self=False, threads=spec.threads, progress=progress

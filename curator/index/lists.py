@@ -75,8 +75,7 @@ def _assign(vectors: FloatArray, centres: FloatArray, product: Product, threads:
         found: IntArray = product(vectors[start : start + BLOCK], centres).argmax(axis=1)
         return found
 
-    blocks = list(in_threads(nearest, range(0, len(vectors), BLOCK), threads=threads))
-    return np.concatenate([np.empty(0, np.int64), *blocks])
+    return np.concatenate(list(in_threads(nearest, range(0, len(vectors), BLOCK), threads=threads)))
 
 
 def _move(centres: FloatArray, vectors: FloatArray, of: IntArray) -> FloatArray:

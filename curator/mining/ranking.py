@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.data import FloatArray, IntArray
+from curator.pipeline.tiling import widened
 from curator.searching.combining import BACKGROUND, Probe, fit_probe
 
 How = Literal["fused", "mean", "centred", "max", "probe"]
@@ -70,7 +71,7 @@ class View:
         for start in range(0, len(first), BLOCK // 8):
             own = first[start : start + BLOCK // 8]
             end = first[start + len(own)] if start + len(own) < len(first) else len(self.tile_of)
-            largest = np.maximum.reduceat(self.tiles[own[0] : end].astype(np.float32), own - own[0], axis=0)
+            largest = np.maximum.reduceat(widened(self.tiles[own[0] : end]), own - own[0], axis=0)
             out[self.tile_of[own]] = largest / np.maximum(np.linalg.norm(largest, axis=1, keepdims=True), 1e-9)
         return out
 
@@ -84,7 +85,7 @@ class View:
         """Places and vectors of the tiles, float32, a block at a time."""
         for start in range(0, 0 if self.tiles is None else len(self.tiles), BLOCK):
             place = slice(start, start + BLOCK)
-            yield place, np.asarray(self.tiles[place], np.float32)  # type: ignore[index]
+            yield place, widened(self.tiles[place])  # type: ignore[index]
 
     def part(self, positions: IntArray) -> View:
         """The same of some positions, ascending; they are 0, 1, ... there."""
@@ -190,7 +191,7 @@ def tile_likeness(view: View, positives: IntArray) -> Scores:
     """
     if view.tiles is None or view.tile_of is None:
         return np.full(len(view.vectors), -1.0)
-    asked = view.tiles[_few(np.flatnonzero(np.isin(view.tile_of, positives)))].astype(np.float32) - view.tile_mean
+    asked = widened(view.tiles[_few(np.flatnonzero(np.isin(view.tile_of, positives)))]) - view.tile_mean
     asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-9)
     best = np.full(len(view.vectors), -1.0)
     for place, part in view.tile_blocks() if len(asked) else ():

@@ -150,19 +150,21 @@ def wishes_of(workspace: Workspace, config: Config) -> IntArray:
 
 def n_waiting(workspace: Workspace, state: State) -> int:
     """How many images people decided to keep, or no longer, since near-duplicates were looked for."""
-    stored = workspace.snapshot.config.get("neardups", {})
-    if not stored.get("decisions", True):
+    from curator.pipeline import stored_config
+
+    if not stored_config(workspace).neardups.decisions:
         return 0
     followed = workspace.entries("columns/neardup")[0].meta.get("wishes", [])
     return len(np.setxor1d(state.wished(), np.asarray(followed, np.int64)))
 
 
 def wishes_stamp(workspace: Workspace, config: Config) -> list[int]:
-    """The same as far as they can be read."""
+    """Rows that people wish kept, as far as they can be read."""
     try:
-        return list(map(int, wishes_of(workspace, config)))
+        wishes: list[int] = wishes_of(workspace, config).tolist()
     except (DamagedWorkspace, NewerFormat):  # the stage itself says so
         return []
+    return wishes
 
 
 def metric_stamp(workspace: Workspace, config: Config) -> list[str]:

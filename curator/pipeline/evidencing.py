@@ -298,8 +298,8 @@ def _grouping_columns(workspace: Workspace) -> list[str]:
 
 
 def _title(name: str) -> str:
-    """Of a metadata column, unlike those that stand beside it."""
-    return f"{name} (metadata)" if name in ("class", "cluster") else name
+    """Of a metadata column; `class` is metadata where another column gives the labels."""
+    return "class (metadata)" if name == "class" else name
 
 
 def _column(title: str, values: list[Any]) -> Column:

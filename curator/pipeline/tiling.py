@@ -37,9 +37,7 @@ SUFFIX = ".tiles"
 VERSION = 2
 STAGED = 32 * BATCH  # images staged at once
 BLOCK = 16_384  # tiles compared at once
-SIGN_AND_REST = np.int32(
-    -0x70002000
-)  # the bits of a float32 that a float16 fills: all but the highest three of its exponent
+HALF = np.int32(-0x70002000)  # the bits of a float32 that a float16 fills, once its own are moved
 
 Score = Callable[[FloatArray], NDArray[Any]]
 """From (b, d) unit vectors to (b,) numbers, higher is better: a probe's probability, a cosine to something."""
@@ -75,14 +73,16 @@ class Tiles:
 
 
 def widened(halves: NDArray[Any]) -> FloatArray:
-    """(b, d) float16 as float32, for finite numbers exactly; a third of the time of `astype`, which goes one by one.
+    """(b, d) float16 as new float32, exact for finite numbers; a third of the time of `astype`, which goes one by one.
 
     A half's exponent and mantissa, moved to where float32 has them, are the same number divided by 2**112. Quickest
     for blocks that fit into the cache.
     """
+    if halves.dtype != np.float16:
+        return halves.astype(np.float32)
     wide = halves.view(np.int16).astype(np.int32)
     np.left_shift(wide, 13, out=wide)
-    np.bitwise_and(wide, SIGN_AND_REST, out=wide)
+    np.bitwise_and(wide, HALF, out=wide)
     floats: FloatArray = wide.view(np.float32)
     floats *= np.float32(2.0**112)
     return floats

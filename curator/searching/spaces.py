@@ -101,6 +101,8 @@ class Subset:
 class Space:
     """Vectors and index of one space; immutable but for caches, shared by threads."""
 
+    FOLLOWS: tuple[str, ...] = ("mean", "centred_lengths", "centred_recall")  # worked out from the vectors alone
+
     def __init__(
         self, embeddings: Embeddings, searcher: index.SearchIndex, model: str, structure_bytes: int = 0
     ) -> None:
@@ -186,7 +188,7 @@ class Space:
     def renewed(self) -> Space:
         """The same vectors and index without what filters left: under a newer snapshot they let other rows through."""
         other = self._again()
-        for name in ("mean", "centred_lengths", "centred_recall"):  # follow from the vectors alone
+        for name in self.FOLLOWS:
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other

@@ -27,6 +27,8 @@ BLOCK = 128  # images whose tiles are compared at a time: about a thousand vecto
 class TileSpace(Space):
     """Images by the best of their tiles; `embeddings` are those of the whole images, with tiles or without."""
 
+    FOLLOWS = (*Space.FOLLOWS, "lengths")
+
     def __init__(self, embeddings: Embeddings, model: str, tiles: Tiles) -> None:
         super().__init__(embeddings, index.SearchIndex("flat", embeddings.vectors, 1.0), model)
         self.tiles = tiles  # of these images and no others

@@ -19,7 +19,7 @@ from curator.pipeline import calibrating, describing
 from curator.pipeline.answers import answers_of, questions
 from curator.pipeline.explaining import why
 from curator.workspace import Workspace, open_workspace
-from service.answers import answer, binary, nothing
+from service.answers import BINARY, answer, binary, nothing
 from service.context import service_of
 from service.problems import BadRequest, NotFound, Taken
 from service.schemas import NAME, Answered, Asked, ErrorBody, RowNumber
@@ -33,9 +33,6 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorBody, "description": "An earlier stage has not run"},
     503: {"model": ErrorBody, "description": "The workspace cannot be used"},
 }
-BINARY: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}}, 304: {"description": "Not changed"},
-}  # fmt: skip
 PAGE_POLICY = "frame-ancestors 'self'; sandbox allow-scripts"  # so its origin is nobody's
 MEDIA = {"paths": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8",
          "parquet": "application/vnd.apache.parquet", "coco-images": "application/json"}  # fmt: skip

@@ -14,16 +14,13 @@ from curator.filters import parse_filter
 from curator.searching import Example, Served
 from curator.searching import Request as Search
 from curator.searching.columns_out import codes_of, map_of
-from service.answers import answer, binary
+from service.answers import BINARY, answer, binary
 from service.context import service_of
 from service.routes.search import NOT_READY, FilterBody, SearchAnswer
 from service.schemas import Answered, Asked
 from service.security import Reader
 
 router = APIRouter(prefix="/v1/workspaces/{ws}", tags=["rows"])
-BINARY: dict[int | str, dict[str, Any]] = {
-    **NOT_READY, 200: {"content": {"application/octet-stream": {}}}, 304: {"description": "Not changed"},
-}  # fmt: skip
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -133,7 +130,7 @@ def facets(request: Request, principal: Reader, ws: str, body: FacetsBody) -> JS
     return answer({"facets": [one.to_json() for one in found], "total": total, "snapshot": served.sequence})
 
 
-@router.post("/rows/scope", response_class=Response, responses=BINARY)
+@router.post("/rows/scope", response_class=Response, responses={**NOT_READY, **BINARY})
 def scope(request: Request, principal: Reader, ws: str, body: ScopeBody) -> Response:
     """One bit per row ever given, the first row in the highest bit of the first byte; X-Count counts those in scope."""
     served = service_of(request).registry.served(ws)
@@ -142,7 +139,7 @@ def scope(request: Request, principal: Reader, ws: str, body: ScopeBody) -> Resp
     return Response(np.packbits(mask).tobytes(), media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/map", response_class=Response, responses=BINARY)
+@router.get("/map", response_class=Response, responses={**NOT_READY, **BINARY})
 def map_(request: Request, principal: Reader, ws: str) -> Response:
     """x and y of each row ever given as little-endian float32 pairs, not-a-number where a row has no place."""
     served = service_of(request).registry.served(ws)
@@ -160,7 +157,7 @@ def legend(request: Request, principal: Reader, ws: str, name: str) -> JSONRespo
     return answer({**coded.legend, "column": name, "snapshot": served.sequence})
 
 
-@router.get("/columns/{name}/codes", response_class=Response, responses=BINARY)
+@router.get("/columns/{name}/codes", response_class=Response, responses={**NOT_READY, **BINARY})
 def codes(request: Request, principal: Reader, ws: str, name: str) -> Response:
     """A column for colouring: a small code for each row, or float32 numbers; the legend says which."""
     served = service_of(request).registry.served(ws)
