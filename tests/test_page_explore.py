@@ -47,7 +47,7 @@ def test_the_grid_shows_the_images_and_a_facet_narrows_it_and_back_widens_it(
     assert tiles(page).count() > 6
     whole = scope(page)
     assert whole == total(client)
-    page.get_by_role("region", name="duplicate").get_by_role("checkbox").first.check()
+    page.get_by_role("region", name="duplicate").get_by_role("checkbox", name="kept").check()
     kept = total(client, {"column": "duplicate", "in": ["kept"]})
     settled(page, kept)
     assert json.loads(parse_qs(urlsplit(page.url).query)["filter"][0]) == [{"column": "duplicate", "in": ["kept"]}]
@@ -187,6 +187,14 @@ def test_the_end_of_the_grid_is_one_key_away(visit: Visit) -> None:
     page.keyboard.press("End")
     page.wait_for_selector(f"[role=option][aria-posinset='{whole}'] img")
     assert page.locator(f"[role=option][aria-posinset='{whole}']").evaluate("e => e === document.activeElement")
+
+
+def test_a_picture_that_stands_for_others_says_so_to_every_reader(visit: Visit, client: curator.Client) -> None:
+    group = client.duplicates(WS, order="largest", limit=1)["groups"][0]
+    n = len(group["removed"]) + 1
+    page = visit.open(filter=json.dumps([{"rows": [group["kept"]]}]))
+    page.get_by_role("option", name=re.compile(rf"stands for {n} images")).get_by_text(f"×{n}").wait_for()
+    assert visit.axe() == []
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])

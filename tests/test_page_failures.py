@@ -28,7 +28,7 @@ WS = "street"
 def campaign(client: curator.Client, request: pytest.FixtureRequest) -> str:
     """A campaign of the test's own, so that no other's answers change its order."""
     name = "c" + re.sub(r"[^a-z0-9]+", "-", request.node.name)[-50:]
-    client.create_campaign(WS, name, rows=[60, 61, 62, 63], modes=1)
+    client.create_campaign(WS, name, rows=[60, 61, 62, 63], modes=1, spacing_s=0)
     return name
 
 
@@ -180,7 +180,8 @@ def test_precision_comes_with_its_interval_from_ten_answers_on_and_ranking_again
 def test_the_end_of_an_order_sums_up_and_what_was_accepted_becomes_a_selection(
     visit: Visit, client: curator.Client
 ) -> None:
-    client.create_campaign(WS, "short", rows=[60, 61], modes=1, pool={"rows": list(range(200, 212))})
+    pool = {"rows": list(range(200, 212))}
+    client.create_campaign(WS, "short", rows=[60, 61], modes=1, pool=pool, spacing_s=0)
     order = order_of(client, "short")
     page = opened(visit, "short")
     for at in range(len(order)):

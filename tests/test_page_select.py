@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import curator
 from curator.cli import app
 from curator.config import load
-from tests.browser import Visit, copied_root
+from tests.browser import Visit, copied_root, share_of_readable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,7 +62,7 @@ def test_the_yaml_and_the_command_ask_for_what_the_button_asks_for(
     (tmp_path / "wished.yaml").write_text(pre.inner_text(), encoding="utf-8")
     page.get_by_role("button", name="Command", exact=True).click()
     command = shlex.split(pre.inner_text())
-    page.get_by_role("button", name=re.compile("^Select 15")).click()  # 4 % of 378
+    page.get_by_role("button", name=f"Select {share_of_readable(client, 4)}", exact=True).click()
     opened(page, "wished")
     made = client.selection(WS, "wished", limit=50)
     asked = load(tmp_path / "wished.yaml", []).select.model_dump(mode="json")
