@@ -6,13 +6,16 @@
 Times are CPU seconds of one thread unless told, which a busy machine disturbs least. The plain ways
 are a blocked GEMM over the upper triangle and faiss range_search over the whole; both are timed on
 part of the rows and scaled, and say so. Peers' own code runs on given encodings at --peer-n rows;
-what cannot be imported says why. Each part runs in a fresh process: its peak memory is its own.
+what cannot be imported says why, and fastdup wants a Python of its own (--fastdup). Each part runs in
+a fresh process: its peak memory is its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -166,12 +169,37 @@ def bench_peers(vectors: FloatArray, options: argparse.Namespace) -> Figures:
         figures["times faster than imagededup hashes"] = tree["cpu_s"] / few_s["cpu_s"]
         figures["imagededup hash pairs / ours"] = f"{found} / {len(near)}"
         figures["imagededup note"] = "torchvision and its compiled search are replaced by stubs; neither searches here"
-    try:
-        importlib.import_module("fastdup")
-        figures["fastdup"] = "imports; it reads image files, and sends reports home, so it was not run on vectors"
-    except ImportError as error:
-        figures["fastdup"] = f"could not run: {error}"
-    return figures
+    return figures | fastdup_figures(some, pairs, ours["cpu_s"], options)
+
+
+def fastdup_figures(vectors: FloatArray, pairs: Pairs, ours_s: float, options: argparse.Namespace) -> Figures:
+    """fastdup on the same vectors, by the interpreter it is installed in; pairs are all there are."""
+    if not options.fastdup:
+        return {"fastdup": "not run; --fastdup names a Python that it is installed in"}
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "vectors.npy"), Path(folder, "pairs.npy")
+        np.save(given, vectors)
+        child = [options.fastdup, str(Path(__file__).with_name("_fastdup.py")), str(given), str(found)]
+        child += [str(options.threshold), str(options.fastdup_neighbors)]
+        ran = subprocess.run(child, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            return {"fastdup": f"could not run: {ran.stderr.strip()[-300:]}"}
+        told, ends = json.loads(ran.stdout.splitlines()[-1]), np.load(found)
+    n = len(vectors)
+    keys, all_keys = as_keys(ends[:, 0], ends[:, 1], n), as_keys(pairs.left, pairs.right, n)
+    kept = first_of_linked(ends, n)
+    is_covered = kept.copy()  # those with a kept one at or above the threshold
+    is_covered[pairs.left[kept[pairs.right]]] = True
+    is_covered[pairs.right[kept[pairs.left]]] = True
+    removed = n - int(kept.sum())
+    return {
+        f"fastdup {told['version']}, {options.fastdup_neighbors} neighbours, cpu_s": told["cpu_s"],
+        "times faster than fastdup": told["cpu_s"] / ours_s,
+        "fastdup pair recall": float(np.isin(all_keys, keys).mean()) if len(all_keys) else 1.0,
+        "fastdup peak MB": told["peak_mb"],
+        "one kept of each connected component: removed": removed,
+        "... of which orphans": int((~is_covered).sum()),
+    }
 
 
 def bench_orphans(_: FloatArray, options: argparse.Namespace) -> Figures:
@@ -220,11 +248,17 @@ def told(similarity: FloatArray, kept: BoolArray, threshold: float) -> str:
 
 
 def first_of_component(similarity: FloatArray, threshold: float) -> BoolArray:
+    return first_of_linked(np.argwhere(similarity >= threshold), len(similarity))
+
+
+def first_of_linked(ends: IntArray, n: int) -> BoolArray:
+    """Of n points linked by pairs (m, 2) the first of each connected component: fastdup's way to group."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
-    of = connected_components(csr_matrix(similarity >= threshold), directed=False)[1]
-    kept = np.zeros(len(similarity), np.bool_)
+    links = csr_matrix((np.ones(len(ends), np.bool_), (ends[:, 0], ends[:, 1])), shape=(n, n))
+    of = connected_components(links, directed=False)[1]
+    kept = np.zeros(n, np.bool_)
     kept[np.unique(of, return_index=True)[1]] = True
     return kept
 
@@ -393,6 +427,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain-rows", type=int, default=4_096, help="rows on which the plain ways are timed")
     parser.add_argument("--peer-n", type=int, default=10_000, help="rows that peers' own code is run on")
+    parser.add_argument("--fastdup", metavar="PYTHON", help="a Python that fastdup is installed in: runs it as a peer")
+    parser.add_argument("--fastdup-neighbors", type=int, default=32, help="that fastdup looks for")
     parser.add_argument("--data", help="folder with video/: the orphans of real clips too")
     parser.add_argument("--every-nth", type=int, default=3, help="frame of the clips")
     parser.add_argument("--only", choices=sorted(PARTS), action="append")
