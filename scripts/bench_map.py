@@ -73,7 +73,8 @@ def bench_place(vectors: FloatArray, options: argparse.Namespace) -> Figures:
     """New points on a map there is, beside umap-learn's `transform`."""
     from umap import UMAP
 
-    old, new = options.small, min(2 * options.small, len(vectors))
+    old = options.small
+    new = min(old + (options.place or old), len(vectors))
     with quiet():
         model = UMAP(metric="cosine", random_state=0, n_jobs=1).fit(vectors[:old])
         model.transform(vectors[old : old + 50])  # compiled before the clock starts
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--small", type=int, default=10_000, help="vectors that umap-learn is given")
+    parser.add_argument("--place", type=int, help="vectors placed on the map of those; none: as many again")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=sorted(PARTS), action="append")
