@@ -21,7 +21,7 @@ os.environ["SENTRY_OPT_OUT"] = "1"
 
 
 def main() -> None:
-    import fastdup  # type: ignore[import-not-found,unused-ignore]
+    import fastdup
 
     vectors = np.load(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:

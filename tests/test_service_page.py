@@ -18,8 +18,7 @@ from service.routes import page
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-
-WEB = Path(__file__).parents[1] / "service" / "web"
+WEB = ROOT / "service" / "web"
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_nothing_that_was_built_is_committed() -> None:
 
 
 def test_the_environment_is_made_anew_for_whatever_the_page_is_built_from() -> None:
-    hook = (ROOT / "service" / "web" / "hatch_build.py").read_text(encoding="utf-8")
+    hook = (WEB / "hatch_build.py").read_text(encoding="utf-8")
     (listed,) = re.findall(r"^SOURCES = \((.*)\)$", hook, re.MULTILINE)
     (found,) = re.findall(r"find (.*?) \\$", (ROOT / "scripts" / "_venv").read_text(encoding="utf-8"), re.MULTILINE)
     assert found.split() == re.findall(r'"([^"]+)"', listed)

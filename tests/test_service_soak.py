@@ -67,9 +67,7 @@ def test_steady_use_beside_publishing_jobs(tmp_path: Path) -> None:
     with serving(root, "--ingest-root", str(more), "--limit", "rate=0") as server:
         with working(server.address, server.process.pid, seen):
             n_published = publish(server.address, more, seen)
-            until = (
-                time.monotonic() + 10 * SECONDS
-            )  # on a machine that others use it goes on until everybody had a turn
+            until = time.monotonic() + 10 * SECONDS  # where others use the machine too, until everybody had a turn
             while min(seen.counts[name] for name in CLIENTS) <= ROUNDS and time.monotonic() < until:
                 time.sleep(0.1)
         with httpx.Client(base_url=server.address, timeout=60) as http:
