@@ -20,7 +20,7 @@ from curator.config import load
 from tests.browser import Visit, copied_root, share_of_readable
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.slow
 WS = "street"
@@ -40,6 +40,30 @@ def fill(page: Page, label: str, text: str) -> None:
     field = page.get_by_label(label, exact=True)
     field.fill(text)
     field.press("Tab")
+
+
+def test_a_number_typed_before_the_rows_are_counted_is_kept(visit: Visit, client: curator.Client) -> None:
+    held: list[Route] = []
+    is_typed = False
+
+    def hold(route: Route) -> None:
+        if is_typed:
+            route.continue_()
+        else:
+            held.append(route)
+
+    visit.page.route("**/rows/scope", hold)
+    with visit.page.expect_request("**/rows/scope"):
+        page = visit.open("select")
+    page.locator("form").get_by_text("of 0 readable images").wait_for()
+    page.get_by_label("Images", exact=True).fill("30")
+    is_typed = True
+    for route in held:
+        route.continue_()
+    readable = client.rows(WS, filter={"column": "reason", "is_null": True}, limit=0)["total"]
+    page.locator("form").get_by_text(f"of {readable:,} readable images").wait_for()
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Select 30", exact=True).wait_for()
 
 
 def test_the_yaml_and_the_command_ask_for_what_the_button_asks_for(
