@@ -6,7 +6,8 @@ DATA holds `classification/{caltech101_sub,gtsrb_tracks,cifar10n}`. Each of `--s
 redundant and has junk (scripts/_pools.py); the picks are labelled, junk among them is thrown away, and 1-NN and
 a linear probe (ridge on the vectors) are tested on a set balanced over the classes. Printed per budget: mean
 balanced accuracy over the pools with its 95 % interval (t), classes seen, and the share of picks that was junk.
-Random is the mean of ten draws per pool. `recommended` is what `curator select` does with its defaults:
+Random is the mean of ten draws per pool. Where a budget is twice another, each method at the smaller one is also
+compared with random at the larger one. `recommended` is what `curator select` does with its defaults:
 near-duplicates and low quality are not offered, near-duplicates still count as content.
 """
 
@@ -30,7 +31,21 @@ from curator.index import exact_search, knn_graph
 
 N_RANDOM = 10
 RIDGE = 0.3
-T95 = {3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 15: 2.13, 20: 2.09, 30: 2.04, 60: 2.00}
+T95 = {
+    3: 3.18,
+    4: 2.78,
+    5: 2.57,
+    6: 2.45,
+    7: 2.36,
+    8: 2.31,
+    9: 2.26,
+    10: 2.23,
+    15: 2.13,
+    20: 2.09,
+    30: 2.04,
+    60: 2.00,
+    100: 1.98,
+}
 
 Chooser = Callable[[Pool, int, int], IntArray]  # pool, picks, seed -> positions
 
@@ -157,11 +172,15 @@ def bench(name: str, threshold: float, options: argparse.Namespace) -> dict[str,
         kept = np.mean([pool.kept.mean() for pool in pools])
         print(f"\n{name}: pools of {min(sizes):,} to {max(sizes):,}, {kept:.0%} kept, tests of {len(pools[0].test):,}")
     table: dict[str, list[dict[str, float | str]]] = {}
+    scores: dict[tuple[float, str], list[Score]] = {}
     for percent in options.budgets:
-        rows = [(key, _scores(chooser, pools, percent, key)) for key, chooser in wanted.items()]
-        table[f"{percent:g}%"] = [_row(key, scores) for key, scores in rows]
+        scores |= {(percent, key): _scores(chooser, pools, percent, key) for key, chooser in wanted.items()}
+        table[f"{percent:g}%"] = [_row(key, scores[percent, key]) for key in wanted]
         if not options.json:
             _print(percent, pools, table[f"{percent:g}%"])
+    for percent in options.budgets:
+        if not options.json and (2 * percent, "random") in scores:
+            _print_halves(percent, {key: scores[percent, key] for key in wanted}, scores[2 * percent, "random"])
     return table
 
 
@@ -189,6 +208,15 @@ def _print(percent: float, pools: list[Pool], rows: list[dict[str, float | str]]
     for row in rows:
         cells = "   ".join(f"{row[k]:.3f} ±{row[k + '_half']:.3f}" for k in ("nearest", "probe"))
         print(f"  {row['method']:<32} {cells}   {row['classes']:5.0%} {row['junk']:5.0%}")
+
+
+def _print_halves(percent: float, scores: dict[str, list[Score]], random: list[Score]) -> None:
+    """Differences are taken pool by pool: what makes a pool hard is the same for both."""
+    print(f"\n  {percent:g} % less {2 * percent:g} % at random, pool by pool   1-NN            probe")
+    for key, own in scores.items():
+        nearest = interval([a.nearest - b.nearest for a, b in zip(own, random, strict=True)])
+        probe = interval([a.probe - b.probe for a, b in zip(own, random, strict=True)])
+        print(f"  {key:<38} {nearest[0]:+.3f} ±{nearest[1]:.3f}   {probe[0]:+.3f} ±{probe[1]:.3f}")
 
 
 if __name__ == "__main__":
