@@ -184,7 +184,7 @@ class Map(Section):
     neighbors: int = Field(15, ge=2, description="local against global shape; at most index.neighbors")
     min_dist: float = Field(0.1, ge=0, description="how tightly points may lie")
     epochs: int = Field(200, ge=1, description="rounds of layout")
-    sample_up_to: int = Field(50_000, ge=100, description="above this the map is fitted on a sample and extended")
+    sample_up_to: int = Field(100_000, ge=100, description="above this the map is fitted on a sample and extended")
 
 
 class Strategy(Section):

@@ -1,14 +1,16 @@
 """Maps: every point at a place in a few dimensions, so that neighbours stay neighbours.
 
 Knows the neighbour graph and the layout; knows nothing of clusters, colours or pictures.
-The layout is UMAP (McInnes, Healy and Melville 2018) by umap-learn, run on the graph that
-every other stage reads. umap-learn compiles itself anew in every process, seconds before
-the first map, so it is imported only when one is made.
+The layout is UMAP (McInnes, Healy and Melville 2018): umap-learn weighs the edges of the graph
+that every other stage reads, `layout` moves the points. Both are compiled anew in every process,
+seconds before the first map, so umap-learn is imported only when one is made.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import BadEmbeddings, EmptyGraph
 from curator.index import IndexSpec, knn_graph, listed_search
+from curator.layout import lay_out
 
 TOO_FEW = 10  # below this many points a graph layout says nothing that PCA does not
 EXTENT = 10.0  # side of the square the layout starts in
@@ -24,6 +27,9 @@ ANCHORS = 5  # placed points that a point outside the sample is placed between
 PCA_ROWS = 20_000  # rows that shape the principal axes; more do not turn them visibly
 BLOCK_ROWS = 16_384
 PLACED_ROWS = 131_072  # placed together: the lists of the sample are made anew for each so many
+LISTED_ABOVE = (
+    10_000  # sampled points whose graph is made by lists: 3 s instead of 28 for 50,000, the map hardly differs
+)
 NEAR = IndexSpec(min_recall=0.9, sample=100)  # between which points a point lies need not be known exactly
 ROUNDING = 1e-6  # a cosine this close to 1 is 1: below it float32 holds only rounding
 
@@ -37,7 +43,7 @@ def umap_map(
     n_neighbors: int = 15,
     min_dist: float = 0.1,
     epochs: int = 200,
-    sample_up_to: int = 50_000,
+    sample_up_to: int = 100_000,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> FloatArray:
@@ -76,10 +82,9 @@ def umap_map(
     sample, graph = np.arange(n), neighbors
     if n > sample_up_to:
         sample = np.sort(rng.choice(n, size=max(sample_up_to, TOO_FEW), replace=False))  # (s,)
-        graph = knn_graph(vectors[sample], k, IndexSpec(threads=threads, seed=seed))
-    progress("map", 0, len(sample))
-    placed = _layout(_start(pca_map(vectors, n_dims)[sample], rng), graph, k, min_dist, epochs, rng)  # (s, n_dims)
-    progress("map", len(sample), len(sample))
+        graph = knn_graph(vectors[sample], k, IndexSpec(threads=threads, seed=seed, flat_up_to=LISTED_ABOVE))
+    start = _start(pca_map(vectors, n_dims)[sample], rng)
+    placed = _layout(start, graph, k, min_dist, epochs, rng, progress)  # (s, n_dims)
     is_placed = np.isfinite(placed).all(axis=1)  # (s,)
     return _extend(vectors, sample[is_placed], placed[is_placed], threads, progress)
 
@@ -196,7 +201,13 @@ def _start(projected: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _layout(
-    start: FloatArray, neighbors: Neighbors, k: int, min_dist: float, epochs: int, rng: np.random.Generator
+    start: FloatArray,
+    neighbors: Neighbors,
+    k: int,
+    min_dist: float,
+    epochs: int,
+    rng: np.random.Generator,
+    progress: Progress,
 ) -> FloatArray:
     """Optimise all points together, (n, n_dims); a point that neither knows nor is known by any is nan."""
     n, positions = len(start), neighbors.positions[:, :k]  # (n, k)
@@ -207,25 +218,40 @@ def _layout(
     distance[distance < ROUNDING] = 0.0
     # umap-learn makes no edge to -1 but reads its distance; an infinite one would level the weights of its row
     distance = np.where(is_there, distance, distance.max(axis=1, keepdims=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own: no transform() from given neighbours, points without any
-        from umap import UMAP
+    with warnings.catch_warnings(), _one_thread():
+        warnings.simplefilter("ignore")  # the package's own, about libraries it could use
+        from umap.umap_ import find_ab_params, fuzzy_simplicial_set
 
-        model = UMAP(
-            n_components=start.shape[1],
-            n_neighbors=positions.shape[1] + 1,  # the point itself counts
-            min_dist=min_dist,
-            n_epochs=epochs,
-            init=start,
-            random_state=int(rng.integers(2**32)),
-            n_jobs=1,
-            precomputed_knn=(
-                np.column_stack([np.arange(n), positions]).astype(np.int32),
-                np.column_stack([np.zeros(n), distance]).astype(np.float32),
-            ),
+        graph, _, _ = fuzzy_simplicial_set(
+            start,  # read for its length alone: the neighbours are given
+            positions.shape[1] + 1,  # the point itself counts
+            random_state=None,
+            metric="cosine",
+            knn_indices=np.column_stack([np.arange(n), positions]).astype(np.int32),
+            knn_dists=np.column_stack([np.zeros(n), distance]).astype(np.float32),
         )
-        placed: FloatArray = model.fit_transform(start)  # read for its length alone: neighbours and start are given
+        a, b = find_ab_params(1.0, min_dist)
+    edges = graph.tocsr().tocoo()  # by head
+    is_followed = edges.data * epochs >= edges.data.max()  # the others would not be in any epoch
+    heads, tails = edges.row[is_followed].astype(np.int32), edges.col[is_followed].astype(np.int32)
+    weights = edges.data[is_followed].astype(np.float32)
+    seed = int(rng.integers(2**32))
+    placed = lay_out(start, heads, tails, weights, a=a, b=b, epochs=epochs, seed=seed, progress=progress)
+    placed[np.bincount(edges.row, minlength=n) == 0] = np.nan
     return placed
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums that umap-learn takes in parallel round differently with every number of threads."""
+    from numba import get_num_threads, set_num_threads
+
+    before = get_num_threads()
+    set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
 
 
 def _extend(vectors: FloatArray, sample: IntArray, placed: FloatArray, threads: int, progress: Progress) -> FloatArray:

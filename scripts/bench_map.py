@@ -20,7 +20,7 @@ import numpy as np
 from _parts import Figures, peak_mb, run_parts
 
 from curator import cluster, projection
-from curator.data import FloatArray
+from curator.data import FloatArray, Neighbors
 from curator.index import IndexSpec, knn_graph, rough
 
 K = 15  # neighbours, as many as umap-learn takes by itself
@@ -34,17 +34,22 @@ def bench_all(vectors: FloatArray, options: argparse.Namespace) -> Figures:
         low = projection.umap_map(vectors, graph, n_dims=5, min_dist=0.0, sample_up_to=len(vectors))
     with stopwatch() as grouping:
         dense = cluster.hdbscan(low)
+    with stopwatch() as theirs:
+        shipped = their_layout(vectors, graph, n_dims=5)
     with stopwatch() as mapping:
-        projection.umap_map(vectors, graph)
+        map_ = projection.umap_map(vectors, graph)
     with stopwatch() as meaning:
         means = cluster.kmeans(vectors)
     return {
         "graph cpu_s": graphing["cpu_s"],
         "UMAP in 5 dimensions, of everything, cpu_s": laying["cpu_s"],
+        "the same moved by umap-learn cpu_s": theirs["cpu_s"],
+        "neighbours kept, ours / umap-learn": [projection.neighbour_preservation(m, graph) for m in (low, shipped)],
         "HDBSCAN on it cpu_s": grouping["cpu_s"],
         "graph + UMAP-5 + HDBSCAN cpu_s": graphing["cpu_s"] + laying["cpu_s"] + grouping["cpu_s"],
         "clusters of HDBSCAN": int(dense.labels.max() + 1),
         "map in 2 dimensions, as curator makes it, cpu_s": mapping["cpu_s"],
+        "neighbours kept by it": projection.neighbour_preservation(map_, graph),
         "k-means cpu_s": meaning["cpu_s"],
         "clusters of k-means": int(means.labels.max() + 1),
     }
@@ -94,6 +99,22 @@ def bench_place(vectors: FloatArray, options: argparse.Namespace) -> Figures:
     }
 
 
+def their_layout(vectors: FloatArray, graph: Neighbors, *, n_dims: int) -> FloatArray:
+    """umap-learn on our graph, from the same start and for as many epochs."""
+    from umap import UMAP
+
+    own = np.arange(len(vectors))[:, None]
+    near = np.hstack([own, graph.positions[:, : K - 1]]).astype(np.int32)
+    far = np.hstack([np.zeros_like(own), 1.0 - graph.similarity[:, : K - 1]]).astype(np.float32)
+    with quiet():
+        model = UMAP(
+            n_components=n_dims, n_neighbors=K, min_dist=0.0, n_epochs=200, init=projection.pca_map(vectors, n_dims),
+            random_state=0, n_jobs=1, precomputed_knn=(near, np.maximum(far, 0.0)),
+        )  # fmt: skip
+        found: FloatArray = model.fit_transform(vectors)
+    return found
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
@@ -113,7 +134,8 @@ def run_part(name: str, path: Path, options: argparse.Namespace) -> Figures:
     """One part, in this process; peak memory beside the size of the vectors."""
     vectors = np.load(path)
     warm = vectors[:500]
-    projection.umap_map(warm, knn_graph(warm, K), n_dims=2)
+    for n_dims in (2, 5):
+        projection.umap_map(warm, knn_graph(warm, K), n_dims=n_dims)
     cluster.hdbscan(warm[:, :5])
     with quiet():
         from umap import UMAP

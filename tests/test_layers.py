@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "version", "errors", "data",
-    "images", "quality", "index", "hashing", "neardups", "calibration", "cluster", "projection",
+    "images", "quality", "index", "hashing", "neardups", "calibration", "cluster", "layout", "projection",
     "selection", "evidence", "outliers", "splits",
     "config", "disk", "snapshot", "workspace", "state", "snapshots", "filters", "catalog", "sources", "exchange",
     "embed", "loader", "report",
