@@ -27,9 +27,7 @@ ANCHORS = 5  # placed points that a point outside the sample is placed between
 PCA_ROWS = 20_000  # rows that shape the principal axes; more do not turn them visibly
 BLOCK_ROWS = 16_384
 PLACED_ROWS = 131_072  # placed together: the lists of the sample are made anew for each so many
-LISTED_ABOVE = (
-    10_000  # sampled points whose graph is made by lists: 3 s instead of 28 for 50,000, the map hardly differs
-)
+LISTED_ABOVE = 10_000  # points of a sample whose graph is made by lists: 3 s instead of 28 for 50,000, the map as good
 NEAR = IndexSpec(min_recall=0.9, sample=100)  # between which points a point lies need not be known exactly
 ROUNDING = 1e-6  # a cosine this close to 1 is 1: below it float32 holds only rounding
 
