@@ -97,6 +97,14 @@ def _epoch(n_dims: int) -> Callable[..., None]:
 
     step = njit(step_of)
 
+    @njit
+    def step_between(points, one, other):  # type: ignore[no-untyped-def]
+        squared = np.float32(0.0)
+        for axis in range(n_dims):
+            gap = points[one, axis] - points[other, axis]
+            squared += gap * gap
+        return step(squared)
+
     def epoch(  # type: ignore[no-untyped-def]
         points, heads, tails, every, due, pull, push, now, rate, state
     ) -> None:
@@ -106,11 +114,7 @@ def _epoch(n_dims: int) -> Callable[..., None]:
                 continue
             due[edge] += every[edge]
             head, tail = heads[edge], tails[edge]
-            squared = np.float32(0.0)
-            for axis in range(n_dims):
-                gap = points[head, axis] - points[tail, axis]
-                squared += gap * gap
-            force = pull[step(squared)]
+            force = pull[step_between(points, head, tail)]
             for axis in range(n_dims):
                 move = min(max(force * (points[head, axis] - points[tail, axis]), -LEAP), LEAP) * rate
                 points[head, axis] += move
@@ -119,11 +123,7 @@ def _epoch(n_dims: int) -> Callable[..., None]:
                 # Knuth's generator; the high half is uniform enough, and scaled without a division
                 drawn = drawn * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
                 other = ((drawn >> np.uint64(32)) * n) >> np.uint64(32)
-                squared = np.float32(0.0)
-                for axis in range(n_dims):
-                    gap = points[head, axis] - points[other, axis]
-                    squared += gap * gap
-                force = push[step(squared)]
+                force = push[step_between(points, head, other)]
                 for axis in range(n_dims):
                     away = force * (points[head, axis] - points[other, axis])
                     points[head, axis] += min(max(away, -LEAP), LEAP) * rate

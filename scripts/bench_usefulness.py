@@ -32,20 +32,9 @@ from curator.index import exact_search, knn_graph
 N_RANDOM = 10
 RIDGE = 0.3
 T95 = {
-    3: 3.18,
-    4: 2.78,
-    5: 2.57,
-    6: 2.45,
-    7: 2.36,
-    8: 2.31,
-    9: 2.26,
-    10: 2.23,
-    15: 2.13,
-    20: 2.09,
-    30: 2.04,
-    60: 2.00,
+    3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 15: 2.13, 20: 2.09, 30: 2.04, 60: 2.00,
     100: 1.98,
-}
+}  # fmt: skip
 
 Chooser = Callable[[Pool, int, int], IntArray]  # pool, picks, seed -> positions
 
