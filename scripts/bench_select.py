@@ -172,7 +172,7 @@ def bench_objectives(vectors: FloatArray, options: argparse.Namespace) -> Figure
     methods: dict[str, Callable[[], Picks]] = {
         "random": lambda: random_picks(vectors, budget, rng=rng),
         "mixed": lambda: mixed(vectors, budget, neighbors=graph),
-        "mixed, exponent held at 1": lambda: mixed(vectors, budget, neighbors=graph, growth=0.0),
+        "mixed, both factors alike": lambda: mixed(vectors, budget, neighbors=graph, strength=1.0),
         "log_det": lambda: log_det(vectors, budget),
         "ball_coverage 0.8, along the graph": lambda: ball_coverage(vectors, budget, threshold=0.8, neighbors=graph),
         "hierarchical": lambda: hierarchical(vectors, budget),

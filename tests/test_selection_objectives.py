@@ -301,23 +301,20 @@ def test_a_threshold_that_is_no_cosine_is_refused(rng: np.random.Generator, thre
 # -- the product of facility gain and distance --
 
 
-@pytest.mark.parametrize(("strength", "growth", "given"), [(0.5, 0.0, []), (1.0, 0.1, []), (0.5, 0.02, [3, 7, 90])])
+@pytest.mark.parametrize(("strength", "given"), [(0.5, []), (1.0, []), (3.0, [3, 7, 90])])
 def test_mixed_is_the_product_of_what_each_factor_says(
-    rng: np.random.Generator, strength: float, growth: float, given: list[int]
+    rng: np.random.Generator, strength: float, given: list[int]
 ) -> None:
     vectors = round_clumps(rng, 300)
-    picks = mixed(vectors, 150, strength=strength, growth=growth, preselected=given)
+    picks = mixed(vectors, 150, strength=strength, preselected=given)
     similarity = np.maximum(vectors @ vectors.T, 0.0)
     best = similarity[given].max(axis=0, initial=0.0)
     near = (vectors[given] @ vectors.T).max(axis=0, initial=-1.0)
-    lowest = np.inf
     for rank, position in enumerate(picks.positions.tolist()):
-        facility, distance = np.maximum(similarity - best, 0).sum(axis=1), np.clip(1 - near, 0.0, 2.0)
-        product = facility * (distance / 2) ** min(strength + growth * max(len(given) + rank - 100, 0), 3 * strength)
+        product = np.maximum(similarity - best, 0).sum(axis=1) * np.clip(1 - near, 0.0, 2.0) ** strength
         product[[*given, *picks.positions[:rank]]] = 0.0
         assert product[position] == pytest.approx(product.max(), rel=1e-4)
-        lowest = min(lowest, facility[position] * distance[position])
-        assert picks.gains[rank] == pytest.approx(lowest, rel=1e-4)
+        assert picks.gains[rank] == pytest.approx(product[position], rel=1e-4)
         best, near = np.maximum(best, similarity[position]), np.maximum(near, vectors @ vectors[position])
 
 
@@ -326,14 +323,6 @@ def test_mixed_goes_on_from_its_picks_as_if_it_had_never_stopped(rng: np.random.
     whole = mixed(vectors, 200)
     first, rest = whole.positions[:130], whole.positions[130:]
     assert mixed(vectors, 70, preselected=first).positions.tolist() == rest.tolist()
-    assert mixed(vectors, 70, preselected=first, growth=0.0).positions.tolist() != rest.tolist()
-
-
-def test_a_growing_exponent_spreads_the_later_picks(rng: np.random.Generator) -> None:
-    vectors = np.concatenate([round_clumps(rng, 800, spread=0.5), slow_video(rng, 400)])
-    plain, grown = (mixed(vectors, 200, growth=growth) for growth in (0.0, 0.02))
-    assert grown.positions[:101].tolist() == plain.positions[:101].tolist()
-    assert np.nanmean(grown.nearest[101:]) > np.nanmean(plain.nearest[101:])
 
 
 def test_mixed_keeps_picks_farther_apart_than_facility_location_and_nearer_to_all_than_k_center(
@@ -361,10 +350,8 @@ def test_mixed_above_its_size_says_that_it_needs_a_graph(rng: np.random.Generato
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, float("nan")])
 def test_a_strength_of_nothing_is_refused(rng: np.random.Generator, strength: float) -> None:
-    with pytest.raises(BadSelection, match=r"mixed with strength .*; expected numbers above 0 and of 0 or more"):
+    with pytest.raises(BadSelection, match="mixed with strength .*; expected a number above 0"):
         mixed(unit(rng, 5), 2, strength=strength)
-    with pytest.raises(BadSelection, match=r"mixed with strength 1\.0 and growth .*; expected numbers above 0 and"):
-        mixed(unit(rng, 5), 2, growth=strength - 1.0)
     with pytest.raises(BadSelection, match=r"a product of strengths \[.*\]; expected one or more, each above 0"):
         Product([(Counted(np.ones(2, np.float32)), strength)])
     with pytest.raises(BadSelection, match=r"a product of strengths \[\]"):
