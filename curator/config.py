@@ -230,6 +230,11 @@ class Select(Section):
     )
     near_duplicates: bool = Field(False, description="allow images that a kept one represents")
     low_quality: bool = Field(False, description="allow images that fail the limits of `quality`")
+    counts: Literal["auto", "images", "distinct"] = Field(
+        "auto",
+        description="what picks stand for; images: near-duplicates too; distinct: these once; auto: images where most "
+        "are frames of clips or near-duplicates may be picked, else distinct",
+    )
     preselected: str | None = Field(
         None,
         description="already labelled: column:NAME, selection:NAME, labelled, or a file with one uri or row a line",

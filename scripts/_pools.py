@@ -10,17 +10,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from curator import embed, images, quality
-from curator.config import Quality
+from curator.calibration import fit_copies, histogram_of, pairs_of_copies
+from curator.config import Calibrate, Quality
 from curator.data import BoolArray, FloatArray, ImageArray, IntArray
+from curator.images import edits
 from curator.neardups import cover
+
+Array = NDArray[Any]
 
 SETS = ("caltech101_sub", "gtsrb_tracks", "cifar10n")
 N_COPIES = {
@@ -28,6 +34,7 @@ N_COPIES = {
     "gtsrb_tracks": 0,
     "cifar10n": 8,
 }  # embedded per copied photograph; tracks repeat already
+FOOTAGE = ("gtsrb_tracks",)  # frames of a camera; the others are pictures that somebody collected
 COPIED_EVERY = {"caltech101_sub": 1, "gtsrb_tracks": 1, "cifar10n": 3}  # every how many photographs one is copied
 COPY_SHARE = {"caltech101_sub": 0.6, "gtsrb_tracks": 0.0, "cifar10n": 0.6}  # of the pool; the demo's footage has 0.74
 JUNK_SHARE, CLUMP_SHARE = 0.02, 0.03
@@ -47,6 +54,16 @@ class Bank:
     is_copy: BoolArray  # (m,)
     clump: IntArray  # (m,) 0.. for junk in clumps, -1 for all else
     is_low: BoolArray  # (m,) fails the default limits of `quality`
+    sharpness: FloatArray  # (m,) of `quality`; of near-duplicates covering as many, the sharper is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """Edited copies of some photographs of a bank, from which the threshold is calibrated."""
+
+    vectors: FloatArray  # (e, d)
+    of: IntArray  # (e,) place in the bank
+    is_mild: BoolArray  # (e,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,7 @@ class Pool:
     classes: IntArray  # (n,) what labelling would say; -1: nothing, it is junk
     is_low: BoolArray  # (n,) not offered for labelling
     kept: BoolArray  # (n,) no near-duplicate of a kept one
+    is_footage: bool  # frames of a camera
     threshold: float  # cosine from which two are near-duplicates
     test: FloatArray  # (t, d)
     test_classes: IntArray  # (t,)
@@ -67,20 +85,48 @@ class Pool:
 
 def load_bank(name: str, data: Path, cache: Path | None, *, model: str) -> Bank:
     """Read a data set and embed it, or take what an earlier run kept in `cache`."""
-    at = None if cache is None else cache / f"{name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}.npz"
+    return Bank(name, **_kept(cache, f"{name}-{_code(model)}", lambda: _embed(name, data, model)))
+
+
+def load_edited(bank: Bank, data: Path, cache: Path | None, *, model: str) -> Edited:
+    """Edit as many photographs as `curator calibrate` does and embed them, or take what an earlier run kept."""
+    return Edited(**_kept(cache, f"{bank.name}-{_code(model)}-edited", lambda: _edit(bank, data, model)))
+
+
+def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    at = None if cache is None else cache / f"{name}.npz"
     if at is not None and at.exists():
         with np.load(at) as kept:
-            return Bank(name, **{field: kept[field] for field in kept.files})
-    bank = _embed(name, data, model)
+            return {field: kept[field] for field in kept.files}
+    made = make()
     if at is not None:
         at.parent.mkdir(parents=True, exist_ok=True)
-        fields = ("vectors", "classes", "groups", "is_copy", "clump", "is_low")
-        np.savez(at, **{field: getattr(bank, field) for field in fields})
-    return bank
+        np.savez(at, **made)  # type: ignore[arg-type]  # numpy's stub takes the names for its own flag
+    return made
 
 
-def draw_pool(bank: Bank, *, seed: int, threshold: float) -> Pool:
-    """A pool and its test set; `threshold` is the cosine from which two pictures are near-duplicates."""
+def _code(model: str) -> str:
+    return hashlib.sha256(model.encode()).hexdigest()[:8]
+
+
+def calibrated(vectors: FloatArray, members: IntArray, edited: Edited, *, is_footage: bool) -> float:
+    """The threshold `self` of a pool, from edited copies of those of its photographs that were edited."""
+    place = {member: at for at, member in enumerate(members.tolist())}
+    ours = np.isin(edited.of, members)
+    of = np.asarray([place[member] for member in edited.of[ours].tolist()], np.int64)
+    copies, is_mild = edited.vectors[ours], edited.is_mild[ours]
+    same = {"mild": pairs_of_copies(vectors, copies[is_mild], of[is_mild])}
+    if not is_footage:
+        same["strong"] = pairs_of_copies(vectors, copies, of)
+    return fit_copies(histogram_of(vectors), same).threshold
+
+
+def draw_pool(bank: Bank, *, seed: int, threshold: float | Edited) -> Pool:
+    """A pool and its test set.
+
+    Args:
+        threshold: the cosine from which two pictures are near-duplicates, or copies to calibrate it from.
+    """
     rng = np.random.default_rng(seed)
     originals = np.flatnonzero((bank.classes >= 0) & ~bank.is_copy)
     n_classes = int(bank.classes.max()) + 1
@@ -98,11 +144,15 @@ def draw_pool(bank: Bank, *, seed: int, threshold: float) -> Pool:
     members = rng.permutation(members)
     vectors = np.ascontiguousarray(bank.vectors[members])
     tested = np.concatenate(test)
+    is_footage = bank.name in FOOTAGE
+    if isinstance(threshold, Edited):
+        threshold = calibrated(vectors, members, threshold, is_footage=is_footage)
     return Pool(
         vectors=vectors,
         classes=bank.classes[members],
         is_low=bank.is_low[members],
-        kept=cover(vectors, None, threshold).kept,
+        kept=cover(vectors, None, threshold, sharpness=bank.sharpness[members]).kept,
+        is_footage=is_footage,
         threshold=threshold,
         test=bank.vectors[tested],
         test_classes=bank.classes[tested],
@@ -135,23 +185,43 @@ def _junk(bank: Bank, n_photos: int, rng: np.random.Generator) -> list[IntArray]
 # -- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _embed(name: str, data: Path, model: str) -> Bank:
+def _edit(bank: Bank, data: Path, model: str) -> dict[str, Array]:
+    embedder = embed.load(model, device="cpu", threads=1, n_tags=0)
+    rng = np.random.default_rng(11)
+    files, names = _listed(bank.name, data)[0], edits.names("strong")
+    originals = np.flatnonzero((bank.classes >= 0) & ~bank.is_copy)  # in the order of the files
+    sampled = np.sort(rng.permutation(len(files))[: Calibrate().sample])
+    vectors = []
+    for at in sampled.tolist():
+        pixels = images.decode(files[at].read_bytes(), exact=True).pixels
+        made = [images.fit(edits.edit(pixels, name, rng), embedder.geometry) for name in names]
+        vectors.append(embedder(np.stack(made)).vectors)
+    is_mild = np.isin(names, edits.names("mild"))
+    return {
+        "vectors": np.concatenate(vectors),
+        "of": np.repeat(originals[sampled], len(names)),
+        "is_mild": np.tile(is_mild, len(sampled)),
+    }
+
+
+def _embed(name: str, data: Path, model: str) -> dict[str, Array]:
     embedder = embed.load(model, device="cpu", threads=1, n_tags=0)
     rng = np.random.default_rng(7)
     files, classes, groups = _listed(name, data)
     batch: list[ImageArray] = []
     vectors: list[FloatArray] = []
-    about: list[tuple[int, int, bool, int, bool]] = []
+    about: list[tuple[int, int, bool, int, bool, float]] = []
     for pixels, label, group, is_copy, clump in _pictures(name, files, classes, groups, rng):
-        about.append((label, group, is_copy, clump, _is_low(pixels)))
+        about.append((label, group, is_copy, clump, *_quality(pixels)))
         batch.append(images.fit(pixels, embedder.geometry))
         if len(batch) == 32:
             vectors.append(embedder(np.stack(batch)).vectors)
             batch = []
     if batch:
         vectors.append(embedder(np.stack(batch)).vectors)
-    columns = [np.asarray(values) for values in zip(*about, strict=True)]
-    return Bank(name, np.concatenate(vectors), columns[0], columns[1], columns[2], columns[3], columns[4])
+    fields = ("classes", "groups", "is_copy", "clump", "is_low", "sharpness")
+    columns = {field: np.asarray(values) for field, values in zip(fields, zip(*about, strict=True), strict=True)}
+    return {"vectors": np.concatenate(vectors), **columns}
 
 
 def _listed(name: str, data: Path) -> tuple[list[Path], list[int], list[int]]:
@@ -228,14 +298,15 @@ def _of_clump(clump: int, rng: np.random.Generator) -> ImageArray:
     return np.asarray(image)
 
 
-def _is_low(pixels: ImageArray) -> bool:
-    """Fails the default limits of the section `quality`, as in the pipeline."""
+def _quality(pixels: ImageArray) -> tuple[bool, float]:
+    """Whether it fails the default limits of the section `quality`, as in the pipeline; and its sharpness."""
     limits = Quality()
     found = quality.measure(pixels, width=pixels.shape[1], height=pixels.shape[0])
-    return bool(
+    is_low = bool(
         min(pixels.shape[:2]) < limits.min_side_px
         or found["sharpness"] < limits.min_sharpness
         or found["contrast"] < limits.min_contrast
         or found["overexposed"] > limits.max_overexposed
         or found["underexposed"] > limits.max_underexposed
     )
+    return is_low, found["sharpness"]

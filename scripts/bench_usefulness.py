@@ -7,8 +7,9 @@ redundant and has junk (scripts/_pools.py); the picks are labelled, junk among t
 a linear probe (ridge on the vectors) are tested on a set balanced over the classes. Printed per budget: mean
 balanced accuracy over the pools with its 95 % interval (t), classes seen, and the share of picks that was junk.
 Random is the mean of ten draws per pool. Where a budget is twice another, each method at the smaller one is also
-compared with random at the larger one. `recommended` is what `curator select` does with its defaults:
-near-duplicates and low quality are not offered, near-duplicates still count as content.
+compared with random at the larger one. `recommended` is what `curator select` does with its defaults after
+`curator calibrate` and `neardups --threshold self`: near-duplicates and low quality are not offered, and
+near-duplicates count as content where the pool is footage. `--threshold` takes a fixed one instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from _parts import processor
-from _pools import SETS, Pool, draw_pool, load_bank
+from _pools import SETS, Pool, draw_pool, load_bank, load_edited
 
 from curator import embed, selection
 from curator.config import Select
@@ -49,6 +50,7 @@ def offered(method: selection.Method, *, dedup: bool = True, trim: float | None 
             budget=budget,
             candidates=may,
             cover=~pool.is_low,
+            distinct=None if pool.is_footage or not dedup else pool.kept,
             trim_share=trim,
             seed=seed,
             threshold=pool.threshold if method == "coverage" else None,
@@ -136,30 +138,34 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="folder for the embedded pictures")
     parser.add_argument("--model", default=embed.DEFAULT)
-    parser.add_argument("--threshold", type=float, help="cosine of near-duplicates; none: the model's plain default")
+    parser.add_argument("--threshold", type=float, help="cosine of near-duplicates; none: calibrated on the pool")
     parser.add_argument("--seeds", type=int, default=10, choices=sorted(T95), help="pools drawn")
     parser.add_argument("--budgets", type=float, nargs="+", default=[1.0, 5.0, 10.0], help="percent of the pool")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--only", nargs="+", choices=CHOOSERS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    threshold = options.threshold or embed.describe(options.model).threshold
     if not options.json:
-        print(f"{processor()}; {options.model}, near-duplicates from {threshold:g}, {options.seeds} pools a set")
-    figures = {name: bench(name, threshold, options) for name in options.sets}
+        since = "the calibrated threshold" if options.threshold is None else f"{options.threshold:g}"
+        print(f"{processor()}; {options.model}, near-duplicates from {since}, {options.seeds} pools a set")
+    figures = {name: bench(name, options) for name in options.sets}
     if options.json:
         print(json.dumps(figures))
 
 
-def bench(name: str, threshold: float, options: argparse.Namespace) -> dict[str, list[dict[str, float | str]]]:
+def bench(name: str, options: argparse.Namespace) -> dict[str, list[dict[str, float | str]]]:
     """Every method on pools of one set."""
     bank = load_bank(name, options.data, options.cache, model=options.model)
+    threshold = options.threshold or load_edited(bank, options.data, options.cache, model=options.model)
     pools = [draw_pool(bank, seed=seed, threshold=threshold) for seed in range(options.seeds)]
     wanted = {"random": CHOOSERS["random"], **{key: CHOOSERS[key] for key in options.only or CHOOSERS}}
     if not options.json:
         sizes = [len(pool) for pool in pools]
-        kept = np.mean([pool.kept.mean() for pool in pools])
-        print(f"\n{name}: pools of {min(sizes):,} to {max(sizes):,}, {kept:.0%} kept, tests of {len(pools[0].test):,}")
+        kept, since = np.mean([pool.kept.mean() for pool in pools]), np.mean([pool.threshold for pool in pools])
+        print(
+            f"\n{name}: pools of {min(sizes):,} to {max(sizes):,}, {kept:.0%} kept at {since:.2f}, "
+            f"tests of {len(pools[0].test):,}"
+        )
     table: dict[str, list[dict[str, float | str]]] = {}
     scores: dict[tuple[float, str], list[Score]] = {}
     for percent in options.budgets:

@@ -388,6 +388,26 @@ def test_frames_of_a_clip_keep_their_seconds(tmp_path: Path) -> None:
     told = {spread["column"] for spread in meta["balance"]}
     assert "video" in told
     assert "frame" not in told  # the number of a frame is no group
+    assert meta["counts"] == "images"  # how long a camera looked counts
+
+
+def test_near_duplicates_of_collected_pictures_count_once_unless_asked(tmp_path: Path) -> None:
+    rng, folder = np.random.default_rng(3), tmp_path / "images"
+    folder.mkdir()
+    for i in range(12):
+        own = picture(rng)
+        for copy in range(8 if i < 2 else 1):
+            own.save(folder / f"{i:02d}-{copy}.jpg", quality=90 - copy)
+    asked = ["neardups.threshold=0.98", "select.budget=3", "select.low_quality=true", "select.name=auto"]
+    place = tmp_path / "w"
+    pipeline.run([str(folder)], place, settings(*asked))
+    rows = {name: chosen(place, name, f"select.counts={name}", *asked[:3]) for name in ("distinct", "images")}
+    assert [meta_of(place, name)["counts"] for name in ("auto", *rows)] == ["distinct", "distinct", "images"]
+    told = "Near-duplicates count once: most images are no frames of clips. With select.counts images each counts."
+    assert [meta_of(place, name)["notes"] for name in ("auto", *rows)] == [[told], [], []]
+    assert open_workspace(place).selection("auto").rows.tolist() == rows["distinct"] != rows["images"]
+    chosen(place, "copies", "select.near_duplicates=true", *asked[:3])
+    assert meta_of(place, "copies")["counts"] == "images"  # who may be picked counts
 
 
 def test_images_have_no_clip_and_are_free(place: Path) -> None:

@@ -22,6 +22,7 @@ from curator.selection import (
     Outcome,
     Picks,
     Request,
+    Stop,
     Strategy,
     caps_for,
     describe,
@@ -746,6 +747,36 @@ def test_what_may_not_be_picked_can_still_have_to_be_represented() -> None:
     assert rest.owner.tolist() == [0, 0, 0, -1, -1, -1]
 
 
+@pytest.mark.parametrize("method", ["representative", "mixed", "coverage", "graph_cut"])
+def test_near_duplicates_that_count_once_choose_no_pick(rng: np.random.Generator, method: Method) -> None:
+    own = cloud(rng, 120)
+    copies = unit(np.repeat(own[:4], 40, axis=0) + 0.01 * rng.normal(size=(160, own.shape[1])))
+    vectors, kept = np.concatenate([own, copies]), np.arange(280) < 120
+    asked: dict[str, Any] = {"candidates": kept, "cover": "all", "threshold": 0.9}
+    once, many = (run(vectors, Request(method, 12, distinct=flags, **asked)) for flags in (kept, None))
+    alone = run(own, Request(method, 12, threshold=0.9, distinct=np.ones(120, np.bool_)))
+    assert once.picks.positions.tolist() == alone.picks.positions.tolist()
+    assert once.picks.positions.tolist() != many.picks.positions.tolist()
+    assert (once.owner >= 0).all()  # they are still counted in what was covered
+    assert once.covered == pytest.approx((best_similarity(vectors, vectors[once.picks.positions]) >= 0.9).mean())
+
+
+def test_a_stop_by_coverage_counts_near_duplicates_that_count_once(rng: np.random.Generator) -> None:
+    vectors = np.concatenate([cloud(rng, 10, 64), np.repeat(cloud(rng, 1, 64), 90, axis=0)])
+    kept = np.arange(100) < 11
+    asked: dict[str, Any] = {"candidates": kept, "cover": "all", "distinct": kept}
+    whole = run(vectors, Request("mixed", 11, **asked)).picks.positions.tolist()
+    stopped = run(vectors, Request("mixed", 11, stop=Stop(0.5, 0.99), **asked)).picks.positions.tolist()
+    assert stopped == whole[: whole.index(10) + 1]  # the one with 89 copies
+
+
+def test_copies_count_where_what_they_are_copies_of_is_left_out() -> None:
+    vectors = on_circle([0, 2, 60, 61, 62, 63])
+    left = np.arange(6) >= 2
+    once, plain = (run(vectors, Request("representative", 1, cover=left, distinct=d)).picks for d in (~left, None))
+    assert once.positions.tolist() == plain.positions.tolist()
+
+
 def test_quotas_make_one_ordering_with_each_group_at_its_number(rng: np.random.Generator) -> None:
     vectors = cloud(rng, 200)
     groups = ["a"] * 150 + [None] * 46 + ["b"] * 4
@@ -890,6 +921,7 @@ def test_parts_of_a_request_that_do_not_fit_the_vectors_are_refused(rng: np.rand
         ("groups", {"groups": ["a"]}),
         ("weights", {"weights": np.ones(1, np.float32)}),
         ("cover flags", {"cover": np.ones(1, np.bool_)}),
+        ("distinct flags", {"distinct": np.ones(1, np.bool_)}),
     ):
         asked: dict[str, Any] = part
         with pytest.raises(BadSelection, match=f"1 {what} for 5 vectors; expected one per vector"):

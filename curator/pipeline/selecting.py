@@ -43,6 +43,7 @@ class Pool:
 
     candidates: BoolArray
     to_cover: BoolArray  # candidates and the near-duplicates that pass the filter and the quality limits
+    distinct: BoolArray | None  # the kept ones, where near-duplicates count once; None: all count
     preselected: IntArray  # positions
     n_near_duplicates: int
     n_low_quality: int
@@ -68,6 +69,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         preselected=pool.preselected,
         candidates=pool.candidates,
         cover=pool.to_cover,
+        distinct=pool.distinct,
         **requesting.limits(workspace, embeddings, config),
         trim_share=0.0,  # done below, on the graph that still holds the near-duplicates
         seed=config.seed,
@@ -80,7 +82,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
     picked = outcome.picks.positions  # (k,)
-    notes = [*outcome.notes, *_without_effect(asked, pool)]
+    notes = [*outcome.notes, *_not_asked(asked, pool), *_without_effect(asked, pool)]
     told = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
@@ -88,6 +90,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         "unmet": list(outcome.unmet), "notes": notes,
         "optimality": outcome.optimality, "optimality_is_estimate": outcome.is_estimate,
         "covered": outcome.covered, "cover_threshold": request.threshold,
+        "counts": "images" if pool.distinct is None else "distinct",
         "trim_share": asked.trim_share if request.disperses else None,
         "trimmed": embeddings.rows[trimmed].tolist(), "trimmed_distance": _loneliness(graph, trimmed),
         "quotas": _quota_table(request, outcome), "n_readable": len(embeddings),
@@ -103,6 +106,13 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
         "covered": _rounded(outcome.covered), **_known(bound, _rounded(outcome.optimality)),
         "verdict": told.meta["verdict"], "unmet": list(outcome.unmet), "notes": notes,
     }  # fmt: skip
+
+
+def _not_asked(asked: Select, pool: Pool) -> list[str]:
+    """What `auto` decided, where it makes a difference."""
+    if asked.counts != "auto" or pool.distinct is None or not pool.n_near_duplicates:
+        return []
+    return ["Near-duplicates count once: most images are no frames of clips. With select.counts images each counts."]
 
 
 def _without_effect(asked: Select, pool: Pool) -> list[str]:
@@ -197,12 +207,23 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
     return Pool(
         candidates=left,
         to_cover=~(is_given | is_outside | is_low),
+        distinct=None if _all_count(workspace, asked) else duplicate == "kept",
         preselected=preselected,
         n_near_duplicates=int(is_copy.sum()),
         n_low_quality=n_low,
         n_filtered_out=n_outside,
         n_preselected=n_given,
     )
+
+
+def _all_count(workspace: Workspace, asked: Select) -> bool:
+    """Whether near-duplicates count one by one: how long a camera looked says how common a thing is, how often
+    a picture was copied does not.
+    """
+    if asked.counts != "auto":
+        return asked.counts == "images"
+    kinds = workspace.table("samples", ["kind"])["kind"].to_pylist()
+    return asked.near_duplicates or kinds.count("frame") > len(kinds) / 2
 
 
 def low_quality(table: Any, limits: Quality) -> BoolArray:

@@ -59,11 +59,20 @@ class _Job:
         return mask
 
     @property
-    def weights(self) -> FloatArray:
-        """(n,) how much it counts that a point is represented."""
+    def counted(self) -> FloatArray:
+        """(n,) how much each point counts in what was covered."""
         if self.request.weights is None:
             return self.covered.astype(np.float32)
         return np.where(self.covered, self.request.weights, np.float32(0.0)).astype(np.float32)
+
+    @property
+    def weights(self) -> FloatArray:
+        """(n,) how much it counts, when picks are made, that a point is represented."""
+        counted = self.counted
+        if self.request.distinct is None:
+            return counted
+        once = np.where(self.request.distinct, counted, np.float32(0.0))
+        return once if once.any() else counted  # where all of them were left out, their copies stand for them
 
     @property
     def is_large(self) -> bool:
@@ -298,7 +307,7 @@ def _end(job: _Job, picks: Picks) -> _End:
         return _End(n, reason, None)
     at = np.flatnonzero(job.covered)
     rank = stopping.covering_rank(job.vectors, at, picks.positions, stop.threshold, given=job.given)
-    share = stopping.share_covered(rank, len(picks), weights=job.weights[at])
+    share = stopping.share_covered(rank, len(picks), weights=job.counted[at])
     found = stopping.by_coverage(share, stop.coverage)
     if found is not None and found < n:
         they = "they and what is labelled already" if len(job.given) else "they"

@@ -45,7 +45,9 @@ class Request:
     What may not be picked may still have to be represented. Mark near-duplicates in `cover`: where
     half of a set had been removed as such, `representative` found 124 of 147 distinct objects when
     it was to represent the whole, and 106 when it was to represent what was left (gtsrb_tracks,
-    147 picks of 4,410, near-duplicates from 0.9; at random 96).
+    147 picks of 4,410, near-duplicates from 0.9; at random 96). With `distinct` a near-duplicate is
+    still covered and counted by `stop`, but no pick is chosen for the number of its copies: right
+    where copies come from collecting, not from a camera.
     """
 
     method: Method
@@ -55,6 +57,7 @@ class Request:
     cover: BoolArray | Literal["candidates", "all"] = "candidates"  # who is to be represented; or (n,) those marked
     groups: Sequence[Hashable] | None = None  # (n,) group of each point, for quotas; None and nan are one group too
     quotas: Quotas | None = None  # new picks per group, or a target distribution; None: no quotas
+    distinct: BoolArray | None = None  # (n,) one of each group of near-duplicates: only it counts; None: all count
     weights: FloatArray | None = None  # (n,) >= 0, how much each point counts for `representative`; None: 1 each
     scores: FloatArray | None = None  # (n,) >= 0, for `uncertainty`: the highest are picked first
     strategies: tuple[Strategy, ...] = ()  # with method "strategies": several wishes at once
@@ -135,6 +138,7 @@ class Request:
         for what, values in (
             ("groups", self.groups),
             ("weights", self.weights),
+            ("distinct flags", self.distinct),
             ("scores", self.scores),
             ("clips", None if self.spacing is None else self.spacing.clips),
             ("cover flags", cover),
