@@ -40,17 +40,20 @@ T95 = {
 Chooser = Callable[[Pool, int, int], IntArray]  # pool, picks, seed -> positions
 
 
-def offered(method: selection.Method, *, dedup: bool = True, trim: float | None = None) -> Chooser:
-    """A method as the pipeline calls it, or over everything with `dedup` off."""
+def offered(
+    method: selection.Method, *, dedup: bool = True, trim: float | None = None, counts: str | None = None
+) -> Chooser:
+    """A method as the pipeline calls it, or over everything with `dedup` off; `counts` as `select.counts`."""
 
     def choose(pool: Pool, budget: int, seed: int) -> IntArray:
+        once = not pool.is_footage if counts is None else counts == "distinct"
         may = (pool.kept if dedup else np.ones(len(pool), np.bool_)) & ~pool.is_low
         request = selection.Request(
             method=method,
             budget=budget,
             candidates=may,
             cover=~pool.is_low,
-            distinct=None if pool.is_footage or not dedup else pool.kept,
+            distinct=pool.kept if dedup and once else None,
             trim_share=trim,
             seed=seed,
             threshold=pool.threshold if method == "coverage" else None,
@@ -72,6 +75,8 @@ CHOOSERS: dict[str, Chooser] = {
     "random": at_random,
     "random after dedup and quality": random_after_dedup,
     "recommended": offered(Select().method),
+    "recommended, counts images": offered(Select().method, counts="images"),
+    "recommended, counts distinct": offered(Select().method, counts="distinct"),
     **{
         method: offered(method)
         for method in selection.METHODS
