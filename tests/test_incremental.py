@@ -163,7 +163,7 @@ def test_a_selection_goes_on_from_what_was_chosen_before(footage: Footage, curat
     is_open = ~np.isin(np.arange(N_ALL), given)
     request = selection.Request(
         method="representative", budget=4, preselected=given, candidates=kept(place) & is_open, cover=is_open,
-        trim_share=0.0,
+        distinct=kept(place), trim_share=0.0,
     )  # fmt: skip
     wanted = selection.run(embeddings.vectors, request, graph=graph).picks.positions
     assert place.selection("second").rows.tolist() == embeddings.rows[wanted].tolist()
