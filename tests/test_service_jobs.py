@@ -347,7 +347,7 @@ def test_two_runners_over_one_root_take_each_job_once(tmp_path: Path, monkeypatc
     root = copied(tmp_path, "street", "other")
     ran: list[str] = []
     active: dict[str, int] = {}
-    lock = threading.Lock()
+    lock, met = threading.Lock(), threading.Barrier(2)
 
     def fake(arguments: Any, environment: Any, heard: Heard, *, tick: Any, **_: Any) -> Ended:
         ws = next(a for a in arguments if a.startswith("--workspace="))
@@ -355,6 +355,9 @@ def test_two_runners_over_one_root_take_each_job_once(tmp_path: Path, monkeypatc
             ran.append(str(heard))
             active[ws] = active.get(ws, 0) + 1
             assert active[ws] == 1, "two jobs of one workspace at once"
+            is_early = len(ran) <= 2
+        if is_early:  # the first two go on together, so that a slow start does not leave all jobs to one runner
+            met.wait(timeout=60)
         time.sleep(0.02)
         with lock:
             active[ws] -= 1
@@ -363,7 +366,7 @@ def test_two_runners_over_one_root_take_each_job_once(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(processes, "run", fake)
     monkeypatch.setattr(jobs, "POLL_S", 0.01)
-    settings = Settings(root)
+    settings = Settings(root, max_jobs=1)
     runners = [Runner(settings, Registry(settings, Metrics()), open_state(root), Metrics()) for _ in range(2)]
     with open_state(root) as state:
         asked = [state.jobs.add(ws, "verify", {}, who="x").id for _ in range(15) for ws in ("street", "other")]
