@@ -216,7 +216,7 @@ def _print_halves(percent: float, scores: dict[str, list[Score]], random: list[S
     for key, own in scores.items():
         nearest = interval([a.nearest - b.nearest for a, b in zip(own, random, strict=True)])
         probe = interval([a.probe - b.probe for a, b in zip(own, random, strict=True)])
-        print(f"  {key:<38} {nearest[0]:+.3f} ±{nearest[1]:.3f}   {probe[0]:+.3f} ±{probe[1]:.3f}")
+        print(f"  {key:<38} {nearest[0]:+.4f} ±{nearest[1]:.4f}   {probe[0]:+.4f} ±{probe[1]:.4f}")
 
 
 if __name__ == "__main__":
