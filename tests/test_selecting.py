@@ -408,6 +408,13 @@ def test_near_duplicates_of_collected_pictures_count_once_unless_asked(tmp_path:
     assert open_workspace(place).selection("auto").rows.tolist() == rows["distinct"] != rows["images"]
     chosen(place, "copies", "select.near_duplicates=true", *asked[:3])
     assert meta_of(place, "copies")["counts"] == "images"  # who may be picked counts
+    chosen(place, "apart", "select.method=diverse", *asked[:3])
+    assert meta_of(place, "apart")["notes"] == []  # it stands for nothing
+    chosen(place, "apart", "select.method=diverse", "select.counts=images", *asked[:3])
+    none = "select.counts has no effect on diverse, which does not ask what picks stand for."
+    assert meta_of(place, "apart")["notes"] == [none]
+    chosen(place, "wish", wishes({"kind": "representative"}), *asked[:3])
+    assert meta_of(place, "wish")["notes"] == [told]
 
 
 def test_images_have_no_clip_and_are_free(place: Path) -> None:

@@ -82,7 +82,7 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     labels, names = _clusters(workspace, embeddings.rows)
     reasons = selection.describe(outcome, request, clusters=labels, cluster_names=names, unit=_unit(workspace))
     picked = outcome.picks.positions  # (k,)
-    notes = [*outcome.notes, *_not_asked(asked, pool), *_without_effect(asked, pool)]
+    notes = [*outcome.notes, *_not_asked(asked, request, pool), *_without_effect(asked, request, pool)]
     told = evidence_of(workspace, embeddings, picked, pool.preselected, config, progress)
     meta = {
         "config": asked.model_dump(), "seed": config.seed, "space": embeddings.space, "budget": budget,
@@ -108,18 +108,20 @@ def select(writer: Writer, config: Config, progress: Progress) -> Counts:
     }  # fmt: skip
 
 
-def _not_asked(asked: Select, pool: Pool) -> list[str]:
+def _not_asked(asked: Select, request: selection.Request, pool: Pool) -> list[str]:
     """What `auto` decided, where it makes a difference."""
-    if asked.counts != "auto" or pool.distinct is None or not pool.n_near_duplicates:
+    if asked.counts != "auto" or pool.distinct is None or not (pool.n_near_duplicates and request.represents):
         return []
     return ["Near-duplicates count once: most images are no frames of clips. With select.counts images each counts."]
 
 
-def _without_effect(asked: Select, pool: Pool) -> list[str]:
+def _without_effect(asked: Select, request: selection.Request, pool: Pool) -> list[str]:
     """Settings that say something and change nothing here."""
     out = []
     if asked.preselected and not len(pool.preselected):
         out.append(f"No image is labelled already: select.preselected {asked.preselected!r} names none with a vector.")
+    if asked.counts != "auto" and not request.represents:
+        out.append(f"select.counts has no effect on {asked.method}, which does not ask what picks stand for.")
     if asked.quotas != "equal" and not asked.per_group:
         out.append("select.quotas has no effect without select.per_group, the column whose values it counts.")
     return out
@@ -182,7 +184,7 @@ def _quota_table(request: selection.Request, outcome: selection.Outcome) -> list
 def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Config) -> Pool:
     """Sort every readable image into candidate, labelled already, or left out for a reason."""
     asked, rows = config.select, embeddings.rows
-    table = rows_table(workspace, rows, ["duplicate", *QUALITY_COLUMNS])
+    table = rows_table(workspace, rows, ["duplicate", "kind", *QUALITY_COLUMNS])
     duplicate = np.asarray(table["duplicate"].to_pylist(), dtype=object)
     space = workspace.entries("columns/neardup")[0].meta["space"]
     if space != embeddings.space or any(kind is None for kind in duplicate):
@@ -190,7 +192,8 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
             f"near-duplicates of {workspace.path} were decided over other images than there are now; "
             f"run `curator neardups -w {workspace.path}`"
         )
-    is_copy = np.zeros(len(rows), bool) if asked.near_duplicates else duplicate != "kept"
+    kept: BoolArray = duplicate == "kept"
+    is_copy = np.zeros(len(rows), bool) if asked.near_duplicates else ~kept
     is_low = np.zeros(len(rows), bool) if asked.low_quality else low_quality(table, config.quality)
     is_outside = ~filtering.passes(workspace, rows, asked)
     preselected = _preselected(workspace, embeddings, config)
@@ -207,7 +210,7 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
     return Pool(
         candidates=left,
         to_cover=~(is_given | is_outside | is_low),
-        distinct=None if _all_count(workspace, asked) else duplicate == "kept",
+        distinct=None if _all_count(asked, table["kind"].to_pylist()) else kept,
         preselected=preselected,
         n_near_duplicates=int(is_copy.sum()),
         n_low_quality=n_low,
@@ -216,13 +219,12 @@ def who_may_be_picked(workspace: Workspace, embeddings: Embeddings, config: Conf
     )
 
 
-def _all_count(workspace: Workspace, asked: Select) -> bool:
+def _all_count(asked: Select, kinds: list[str]) -> bool:
     """Whether near-duplicates count one by one: how long a camera looked says how common a thing is, how often
     a picture was copied does not.
     """
     if asked.counts != "auto":
         return asked.counts == "images"
-    kinds = workspace.table("samples", ["kind"])["kind"].to_pylist()
     return asked.near_duplicates or kinds.count("frame") > len(kinds) / 2
 
 

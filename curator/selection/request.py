@@ -23,6 +23,7 @@ Method = Literal[
 METHODS: tuple[Method, ...] = get_args(Method)
 TRIM_DIVERSE = 0.03  # of the candidates: k-center picks junk first; on clean data this costs it little
 DISPERSES = ("diverse", "dpp")  # methods that seek out whatever lies apart
+REPRESENTS = ("representative", "mixed", "coverage", "graph_cut")  # methods that ask what picks stand for
 HAS_GAINS = ("representative", "diverse", "mixed", "dpp", "graph_cut", "coverage", "strategies")  # gains never rise
 PREFIX = (
     "representative",
@@ -107,6 +108,12 @@ class Request:
             kinds = {strategy.kind for strategy in self.strategies}
             return "diversity" in kinds and not kinds & {"representative", "coverage", "typicality"}
         return self.method in DISPERSES
+
+    @property
+    def represents(self) -> bool:
+        """Whether it matters to the method who is to be represented."""
+        kinds = {strategy.kind for strategy in self.strategies if strategy.strength}
+        return self.method in REPRESENTS or bool(kinds & {"representative", "coverage"})
 
     @property
     def weighs_distance(self) -> bool:
