@@ -85,19 +85,19 @@ class Pool:
 
 def load_bank(name: str, data: Path, cache: Path | None, *, model: str) -> Bank:
     """Read a data set and embed it, or take what an earlier run kept in `cache`."""
-    return Bank(name, **_kept(cache, f"{name}-{_code(model)}", lambda: _embed(name, data, model)))
+    return Bank(name, **_stored(cache, f"{name}-{_code(model)}-bank", lambda: _embed(name, data, model)))
 
 
 def load_edited(bank: Bank, data: Path, cache: Path | None, *, model: str) -> Edited:
     """Edit as many photographs as `curator calibrate` does and embed them, or take what an earlier run kept."""
-    return Edited(**_kept(cache, f"{bank.name}-{_code(model)}-edited", lambda: _edit(bank, data, model)))
+    return Edited(**_stored(cache, f"{bank.name}-{_code(model)}-edited", lambda: _edit(bank, data, model)))
 
 
-def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+def _stored(cache: Path | None, name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
     at = None if cache is None else cache / f"{name}.npz"
     if at is not None and at.exists():
-        with np.load(at) as kept:
-            return {field: kept[field] for field in kept.files}
+        with np.load(at) as stored:
+            return {field: stored[field] for field in stored.files}
     made = make()
     if at is not None:
         at.parent.mkdir(parents=True, exist_ok=True)

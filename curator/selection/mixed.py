@@ -43,7 +43,7 @@ def mixed(
     Args:
         vectors: (n, d) unit vectors.
         budget: picks wanted; all candidates when there are fewer.
-        strength: exponent of the distance, > 0.
+        strength: exponent of the distance, > 0; 0.5 is its root.
         neighbors, weights, shift, dense_up_to: of the facility gain, see `facility_location`.
         preselected: positions that count as picked from the start and are never picked.
         candidates: (n,) who may be picked; None: everyone.
