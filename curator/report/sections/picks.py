@@ -17,7 +17,7 @@ PICKS_LISTED = 2_000  # without pictures; the rest is in report.json
 _METHODS = {
     "representative": "picks that together stand for as much of the data as possible (facility location)",
     "diverse": "picks that leave nothing far away (k-center), after outliers were put aside",
-    "mixed": "picks that stand for much and lie far from each other (product of both gains)",
+    "mixed": "picks that stand for much and lie far from each other (facility gain times the root of the distance)",
     "dpp": "picks that span as much volume as possible (log-determinant)",
     "graph_cut": "picks that resemble the data and not each other (graph cut)",
     "coverage": "picks that have as many images as possible within a threshold",

@@ -95,7 +95,7 @@ export interface Wish {
 }
 
 export const METHODS: [string, string][] = [
-  ['mixed', 'Stand for much and lie far apart: the product of the two below. The default'],
+  ['mixed', 'Stand for much and lie far apart: the two below in one. The default'],
   ['representative', 'What is most like everything not yet represented (facility location)'],
   ['diverse', 'What is farthest from all picks (k-center); outliers are set aside first'],
   ['dpp', 'What the picks explain least (log-determinant); outliers are set aside first'],
