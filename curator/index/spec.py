@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from curator.errors import UsageError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
@@ -57,22 +62,25 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         yield
         return
     with ExitStack() as undo:
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            pass
-        else:
-            undo.enter_context(threadpool_limits(threads))
+        if find_spec("threadpoolctl") is not None:
+            undo.enter_context(_pools(len(sys.modules)).limit(limits=threads))
         undo.enter_context(faiss_threads(threads))
         yield
+
+
+@lru_cache(1)
+def _pools(n_modules: int) -> ThreadpoolController:
+    """The thread pools of the loaded libraries; finding them takes milliseconds, so again only after an import."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @contextmanager
 def faiss_threads(threads: int | None) -> Iterator[None]:
     """Hold faiss alone to so many threads; cheap enough for one query.
 
-    Apart from the others because its OpenMP keeps one number per calling thread, and because
-    threadpoolctl takes a millisecond to find all libraries, ten times the search of one query.
+    Apart from the others because its OpenMP keeps one number per calling thread.
     """
     faiss = find_faiss()
     if faiss is None or threads is None:
