@@ -257,10 +257,12 @@ def _extend(vectors: FloatArray, sample: IntArray, placed: FloatArray, threads: 
     n = len(vectors)
     points = np.empty((n, placed.shape[1]), np.float32)
     points[sample] = placed
-    rest = np.setdiff1d(np.arange(n), sample)
-    sampled = vectors[sample]
+    is_rest = np.ones(n, bool)
+    is_rest[sample] = False
+    rest = np.flatnonzero(is_rest)
+    sampled = vectors[_run(sample)]
     for start in range(0, len(rest), PLACED_ROWS):
-        block = rest[start : start + PLACED_ROWS]
+        block = _run(rest[start : start + PLACED_ROWS])
         spec = replace(NEAR, threads=threads)
         near, similarity, _ = listed_search(vectors[block], sampled, min(ANCHORS, len(sample)), spec)
         weight = 1.0 / np.maximum(1.0 - similarity, ROUNDING)  # (b, 5): a copy lands on its original
@@ -268,3 +270,9 @@ def _extend(vectors: FloatArray, sample: IntArray, placed: FloatArray, threads: 
         points[block] = np.einsum("bk,bkd->bd", weight, placed[near])
         progress("map: placing the rest", min(start + PLACED_ROWS, len(rest)), len(rest))
     return points
+
+
+def _run(positions: IntArray) -> IntArray | slice:
+    """Ascending positions as a slice where none is left out: taking it copies nothing."""
+    first, last = int(positions[0]), int(positions[-1])
+    return slice(first, last + 1) if last - first + 1 == len(positions) else positions

@@ -131,6 +131,28 @@ def test_a_poor_graph_is_made_anew_where_growing_cannot_reach_the_floor(rng: np.
     assert measure_recall(grown.similarity, knn_graph(vectors, 6).similarity) >= 0.93
 
 
+@pytest.mark.parametrize(("said", "is_anew"), [([0.96], False), ([0.94, 0.97], False), ([0.94, 0.94], True)])
+def test_a_recall_below_the_floor_counts_once_a_larger_sample_says_so(
+    rng: np.random.Generator, said: list[float], is_anew: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = clumps(rng, 2_000)
+    spec = IndexSpec(flat_up_to=100, min_recall=0.95, sample=50)
+    old = knn_graph(vectors[:1_990], 6, spec)
+    sizes: list[int] = []
+
+    def measured(*given: object) -> float:
+        sizes.append(int(str(given[-1])))
+        return said[len(sizes) - 1]
+
+    made: list[int] = []
+    monkeypatch.setattr(extend, "_recall", measured)
+    monkeypatch.setattr(extend, "knn_graph", lambda v, *_, **__: made.append(len(v)) or old)  # type: ignore[func-returns-value]
+    grown = extend_graph(Neighbors(old.positions, old.similarity, 0.97), vectors, spec=spec)
+    assert sizes == [50, 200][: len(said)]
+    assert made == [2_000] * is_anew
+    assert is_anew or grown.recall == said[-1]
+
+
 @pytest.mark.parametrize(("n_old", "recall"), [(1_900, 0.97), (300, 1.0)])
 def test_where_most_is_new_and_the_set_large_the_graph_is_made_anew(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, n_old: int, recall: float

@@ -8,6 +8,7 @@ import pytest
 from curator.data import FloatArray
 from curator.index import IndexSpec, exact_search, listed, listed_search, measure_recall, normalise
 from curator.index.exact import ALMOST
+from curator.index.joined import Reach
 from curator.index.lists import Lists
 
 N, M, DIM, K = 6_000, 3_000, 24, 5
@@ -80,7 +81,7 @@ def test_a_query_whose_lists_are_empty_still_gets_its_neighbours(
         return Lists(normalise(centres), of, np.arange(len(vectors)), starts)
 
     monkeypatch.setattr(listed, "make_lists", made)
-    monkeypatch.setattr(listed, "chosen_width", lambda *_, floor: 1)
+    monkeypatch.setattr(listed, "chosen_reach", lambda lists, *_, floor: Reach(lists.near()[:, :1], 0.0))
     positions, similarity, recall = listed_search(queries, vectors, K, IndexSpec(min_recall=0.5))
     assert recall == ALMOST
     exact = exact_search(queries, vectors, K)

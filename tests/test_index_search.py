@@ -22,6 +22,8 @@ from curator.index import (
     normalise,
     pair_similarity,
 )
+from curator.index.joined import Reach
+from curator.index.lists import Lists
 from tests.vectors import brute_force, clumps, unit
 
 
@@ -96,8 +98,15 @@ def test_a_graph_whose_lists_miss_the_floor_is_made_exactly(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = unit(rng, 1_500, 48)  # no structure at all: every list is near every other
-    monkeypatch.setattr(graph, "chosen_width", lambda *args, **kwargs: 1)  # as if the probe had been misleading
+    asked: list[float] = []
+
+    def misled(lists: Lists, *_: object, floor: float) -> Reach:
+        asked.append(floor)
+        return Reach(lists.near()[:, :1], 0.0)
+
+    monkeypatch.setattr(graph, "chosen_reach", misled)
     found = knn_graph(vectors, 10, IndexSpec(flat_up_to=100, min_recall=0.999))
+    assert asked == pytest.approx([0.999, 0.9995, 0.99975])  # each time for half of what is missing
     assert found.recall == 1.0
     np.testing.assert_array_equal(found.positions, true_graph(vectors, 10)[0])
 

@@ -16,8 +16,8 @@ from curator.index.graph import knn_graph, without_self
 from curator.index.rough import SUMMED, error_of, products
 from curator.index.spec import IndexSpec, in_threads
 
-ANEW = 12.0  # new points per square root of all from which lists over everything cost less than n_new x n products
-
+ANEW = 6.0  # new points per square root of all from which lists over everything cost less than n_new x n products
+DOUBTED = 4  # times the sample on which a recall below the floor is measured again: by chance it costs a graph
 DENSE = 0.05  # share of a block above which computing it whole in float32 is cheaper than its candidates one by one
 
 
@@ -30,8 +30,8 @@ def extend_graph(
     neighbours of the old ones: n_new * n products instead of n * n. An exact graph stays exact,
     equal to `knn_graph` over the union up to ties (an old neighbour stays before an equally
     similar new one). What an approximate graph missed among the old it still misses; its recall
-    is measured again, and below the floor of `spec`, or where so many points are new that it costs
-    less, the graph is made anew.
+    is measured again, below the floor of `spec` on a larger sample, and if it stays there, or where so
+    many points are new that it costs less, the graph is made anew.
 
     Args:
         old: graph over the first points; not changed.
@@ -65,7 +65,9 @@ def extend_graph(
     positions[:n_old], similarity[:n_old] = _offer(old, vectors, spec, progress=progress)
     if old.recall == 1.0:
         return Neighbors(positions, similarity, recall=1.0)
-    recall = _recall(similarity, vectors, spec)
+    recall = _recall(similarity, vectors, spec, spec.sample)
+    if recall < spec.min_recall:
+        recall = _recall(similarity, vectors, spec, DOUBTED * spec.sample)
     if recall < spec.min_recall:
         return knn_graph(vectors, old.k, spec, progress=progress)
     return Neighbors(positions, similarity, recall=min(recall, ALMOST))
@@ -146,9 +148,9 @@ def _placed(
     return positions, similarity
 
 
-def _recall(similarity: FloatArray, vectors: FloatArray, spec: IndexSpec) -> float:
+def _recall(similarity: FloatArray, vectors: FloatArray, spec: IndexSpec, size: int) -> float:
     """Recall of the graph whose similarities are given, on a sample searched exactly."""
     rng = np.random.default_rng(spec.seed)
-    sample = np.sort(rng.permutation(len(vectors))[: spec.sample])
+    sample = np.sort(rng.permutation(len(vectors))[:size])
     near = exact_search(vectors[sample], vectors, similarity.shape[1] + 1, threads=spec.threads, device=spec.device)
     return measure_recall(similarity[sample], without_self(*near, sample)[1])

@@ -11,7 +11,7 @@ import numpy as np
 from curator.data import FloatArray, IntArray, Neighbors, Progress, no_progress
 from curator.errors import UsageError
 from curator.index.exact import ALMOST, check_unit, choose_backend, exact_search, measure_recall
-from curator.index.joined import chosen_width, join_lists
+from curator.index.joined import Sample, attempts, chosen_reach, join_lists
 from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, limited_threads
 
@@ -21,10 +21,10 @@ def knn_graph(
 ) -> Neighbors:
     """The k nearest neighbours of every vector, itself left out even where exact copies exist.
 
-    Above `flat_up_to` vectors: k-means lists, and each list against the p lists nearest to it in
-    one GEMM. p is read off a sample whose true neighbours are known, and is no less than another
-    needs, on which the recall is measured; still below the floor p doubles, and past half of all
-    lists the search is exact.
+    Above `flat_up_to` vectors: k-means lists, and each vector against its own list and those the
+    border to which is near. How near is read off a sample whose true neighbours are known, and is
+    no less than another needs, on which the recall is measured; still below the floor it is chosen
+    for a higher one, and past half of all comparisons the search is exact.
 
     Args:
         vectors: (n, d) float32 of length 1.
@@ -62,22 +62,22 @@ def _exact_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Prog
 def _list_graph(vectors: FloatArray, k: int, spec: IndexSpec, *, progress: Progress) -> Neighbors:
     rng = np.random.default_rng(spec.seed)
     with limited_threads(spec.threads):
-        lists = make_lists(vectors, int(2 * len(vectors) ** 0.5), seed=spec.seed, threads=spec.threads)
-    near = lists.near()
+        lists = make_lists(vectors, int(len(vectors) ** 0.5), seed=spec.seed, threads=spec.threads)
     drawn = rng.permutation(len(vectors))
     check = np.sort(drawn[: spec.sample])
     probe = np.sort(drawn[spec.sample :][: spec.sample // 2 + 1]) if len(vectors) > spec.sample else check
     seen, (true, truth) = _truth(vectors, probe, k, spec)[0], _truth(vectors, check, k, spec)
-    of = lists.of
-    width = chosen_width(near, (of[probe], of[seen]), (of[check], of[true]), floor=spec.min_recall)
-    while width <= len(lists) // 2:
+    known = [Sample(vectors[at], lists.of[at], lists.of[near]) for at, near in ((probe, seen), (check, true))]
+    for floor in attempts(spec.min_recall):
+        reach = chosen_reach(lists, *known, floor=floor)
+        if reach is None:
+            break
         positions, similarity = join_lists(
-            vectors, lists, vectors, lists, near[:, :width], k, is_self=True, threads=spec.threads, progress=progress
+            vectors, lists, vectors, lists, reach, k, is_self=True, threads=spec.threads, progress=progress
         )
         recall = measure_recall(similarity[check], truth)
         if recall >= spec.min_recall:
             return Neighbors(positions, similarity, min(recall, ALMOST))
-        width *= 2
     return _exact_graph(vectors, k, spec, progress=progress)
 
 

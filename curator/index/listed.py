@@ -6,13 +6,12 @@ import numpy as np
 
 from curator.data import FloatArray, IntArray, Progress, no_progress
 from curator.index.exact import ALMOST, choose_backend, exact_search, measure_recall
-from curator.index.joined import chosen_width, join_lists
+from curator.index.joined import Sample, attempts, chosen_reach, join_lists
 from curator.index.lists import make_lists
 from curator.index.spec import IndexSpec, limited_threads
 
 FEW_VECTORS = 4_096  # below this many exact search costs no more
 FEW_QUERIES = 2_048  # and below this many: lists, sample and check have to be paid for
-LISTS = 1.0  # times the root of the number of vectors
 
 
 def listed_search(
@@ -25,10 +24,9 @@ def listed_search(
 ) -> tuple[IntArray, FloatArray, float]:
     """The k vectors most similar to each query, nearly all of them.
 
-    The vectors are divided into k-means lists, each query goes to the list whose centre is nearest,
-    and the queries of a list are compared with the p lists nearest to theirs in one product. p is
-    read off a sample of queries as in `knn_graph`. Past half of all lists, for few queries or few
-    vectors, the search is exact.
+    The vectors are divided into k-means lists; each query is compared with the list whose centre is
+    nearest and with those the border to which is near, how near read off a sample of queries as in
+    `knn_graph`. Past half of all comparisons, for few queries or few vectors, the search is exact.
 
     Args:
         queries: (m, d) float32 of length 1.
@@ -58,17 +56,19 @@ def _by_lists(
 ) -> tuple[IntArray, FloatArray, float] | None:
     """By lists; none where these do not reach the asked recall."""
     with limited_threads(spec.threads):
-        lists = make_lists(vectors, int(LISTS * len(vectors) ** 0.5), seed=spec.seed, threads=spec.threads)
+        lists = make_lists(vectors, int(len(vectors) ** 0.5), seed=spec.seed, threads=spec.threads)
         asked = lists.divided(queries, threads=spec.threads)
-    near = lists.near()
     sample = np.random.default_rng(spec.seed).permutation(len(queries))[: 2 * spec.sample]
     true, truth = exact_search(queries[sample], vectors, k, threads=spec.threads, device=spec.device)
     half = len(sample) // 2
     of, among = asked.of[sample], lists.of[true]
-    width = chosen_width(near, (of[:half], among[:half]), (of[half:], among[half:]), floor=spec.min_recall)
-    while width <= len(lists) // 2:
+    known = [Sample(queries[sample[part]], of[part], among[part]) for part in (slice(half), slice(half, None))]
+    for floor in attempts(spec.min_recall):
+        reach = chosen_reach(lists, *known, floor=floor)
+        if reach is None:
+            break
         positions, similarity = join_lists(
-            queries, asked, vectors, lists, near[:, :width], k, is_self=False, threads=spec.threads, progress=progress
+            queries, asked, vectors, lists, reach, k, is_self=False, threads=spec.threads, progress=progress
         )
         short = np.flatnonzero(positions[:, -1] < 0)  # its lists hold fewer than k
         if len(short):
@@ -76,5 +76,4 @@ def _by_lists(
         recall = measure_recall(similarity[sample[half:]], truth[half:])
         if recall >= spec.min_recall:
             return positions, similarity, min(recall, ALMOST)
-        width *= 2
     return None

@@ -15,7 +15,7 @@ from curator.index.rough import Product, as_tensor, products
 from curator.index.spec import in_threads
 
 POINTS_PER_LIST = 64  # k-means sees this many vectors per list; more moves the recall by less than 0.01
-ROUNDS = 8  # of k-means; 16 save a tenth of the work of a join and cost as much
+ROUNDS = 5  # of k-means; 8 save a fiftieth of the work of a join and cost more
 BLOCK = 8_192  # vectors assigned together
 
 

@@ -108,13 +108,14 @@ def error_of(left: FloatArray, right: FloatArray) -> float:
     return 2.01 * ROUNDED * _longest(left) * _longest(right) + SUMMED
 
 
-def round_up(positions: IntArray) -> IntArray:
+def round_up(positions: IntArray, *, least: int = 32) -> IntArray:
     """The positions, the last one repeated up to one of few lengths.
 
     Every new shape of a product costs a millisecond of preparation, more than a small product
-    itself; with eight lengths between n and 2n there are few shapes, and a sixteenth is wasted.
+    itself; with eight lengths between n and 2n, multiples of `least`, there are few shapes, and a
+    sixteenth is wasted.
     """
-    step = max(32, 1 << max(len(positions).bit_length() - 4, 0))
+    step = max(least, 1 << max(len(positions).bit_length() - 4, 0))
     return np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % step)])
 
 
