@@ -168,7 +168,7 @@ def spaces_of(made: Made, options: argparse.Namespace) -> list[Space]:
 
 def metric_for(made: Made, options: argparse.Namespace, *, hash_weights: tuple[float, ...]) -> Metric:
     """The metric as `curator calibrate` learns it."""
-    mild = mild_of(made.copies)
+    copies = of_edits(made.copies, edits.upright())
     fit, histogram = self_fit(made.vectors, made.copies, options, n_bootstrap=0)
     chance = fit.posterior(histogram)
     rng = np.random.default_rng(options.seed)
@@ -176,9 +176,9 @@ def metric_for(made: Made, options: argparse.Namespace, *, hash_weights: tuple[f
     near = made.vectors[pool] @ made.vectors[pool].T
     is_same = chance[np.clip(np.searchsorted(fit.edges, near.ravel(), side="right") - 1, 0, None)].reshape(near.shape)
     np.fill_diagonal(is_same, 0.0)
-    pictures, of = np.unique(mild.of, return_inverse=True)
+    pictures, of = np.unique(copies.of, return_inverse=True)
     rows = np.concatenate([pool, pictures])
-    moved = Copies(mild.vectors, mild.hashes, of.astype(np.int64) + len(pool), mild.edit)
+    moved = Copies(copies.vectors, copies.hashes, of.astype(np.int64) + len(pool), copies.edit)
     return learn_metric(made.vectors[rows], made.hashes[rows], moved, is_same, rng=rng, hash_weights=hash_weights)
 
 
@@ -189,7 +189,7 @@ def calibrated(
     assert space.copies is not None
     fit, histogram = self_fit(space.vectors, space.copies, options, n_bootstrap=100)
     found = {"self": fit}
-    mild = mild_of(made.copies)
+    mild = of_edits(made.copies, edits.names("mild"))
     near = np.einsum("ij,ij->i", mild.vectors, made.vectors[mild.of])
     sequence = np.asarray(made.truth.sequence)
     try:
@@ -214,7 +214,7 @@ def self_fit(
     vectors: FloatArray, copies: Copies, options: argparse.Namespace, *, n_bootstrap: int
 ) -> tuple[Fit, Histogram]:
     histogram = histogram_of(vectors)
-    sets = {"mild": mild_of(copies), "strong": copies}
+    sets = {"mild": of_edits(copies, edits.names("mild")), "strong": copies}
     same = {
         name: [pairs_of_copies(vectors, each.vectors[each.of == p], each.of[each.of == p]) for p in np.unique(each.of)]
         for name, each in sets.items()
@@ -223,9 +223,8 @@ def self_fit(
     return fit_copies(histogram, same, rng=rng, n_bootstrap=n_bootstrap), histogram
 
 
-def mild_of(copies: Copies) -> Copies:
-    mild = edits.names("mild")
-    return copies.where(np.asarray([edits.names("strong")[code] in mild for code in copies.edit.tolist()], bool))
+def of_edits(copies: Copies, names: tuple[str, ...]) -> Copies:
+    return copies.where(np.isin(np.asarray(edits.names("strong"))[copies.edit], names))
 
 
 def pairs(vectors: FloatArray, at: IntArray, to: IntArray) -> FloatArray:

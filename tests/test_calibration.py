@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curator import calibration
-from curator.calibration import Copies, Histogram, fit_answers, fit_copies, fit_moments, histogram_of, isotonic
+from curator.calibration import Copies, Histogram, fit_answers, fit_copies, fit_moments, histogram_of, isotonic, metric
 from curator.calibration.mixture import N_BINS, binned, edges
 from curator.calibration.moments import runs
 from curator.data import BoolArray, FloatArray, IntArray
@@ -348,6 +348,52 @@ def test_directions_that_edits_move_are_shrunk_and_a_hash_of_noise_is_left_out(r
     assert found.matrix is not None
     content, loud = np.diag(found.matrix)[:16], np.diag(found.matrix)[16:]
     assert loud.max() < 0.5 * content.min()
+
+
+def test_directions_that_many_pictures_share_are_shrunk_where_that_tells_copies(rng: np.random.Generator) -> None:
+    """Which of eight kinds a picture is of says little about which picture it is; fine detail does."""
+    n = 400
+    kinds = rng.standard_normal((8, 64))
+    vectors = kinds[np.arange(n) % 8] + 0.3 * rng.standard_normal((n, 64))
+    of = np.repeat(np.arange(100), 6)
+    copies = vectors[of] + 0.3 * rng.standard_normal((600, 64))
+    noise = rng.integers(0, 2**63, n + 600).astype(np.uint64)
+    made = Copies(unit(copies), noise[n:], of, np.tile(np.arange(6), 100))
+    found = calibration.learn_metric(unit(vectors), noise[:n], made, np.zeros((n, n)), rng=rng)
+    assert found.name.startswith("whitened-")
+    assert found.helps
+    assert found.mean is not None
+    assert found.matrix is not None
+    np.testing.assert_allclose(found.mean, unit(vectors).mean(axis=0), atol=1e-6)
+    kept = np.linalg.norm(unit(kinds - kinds.mean(axis=0)) @ found.matrix, axis=1)
+    anywhere = np.linalg.norm(unit(rng.standard_normal((50, 64))) @ found.matrix, axis=1)
+    assert kept.max() < 0.8 * anywhere.min()
+
+
+def test_pictures_that_shape_a_metric_are_not_those_it_is_scored_on(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, hashes, copies = edited(rng, nuisance=2.0)
+    shaped: list[set[int]] = []
+    scored: list[set[int]] = []
+    candidates, others = metric._candidates, metric._others
+
+    def shaping(vectors: FloatArray, once: Wide, at: IntArray, copies: Copies) -> object:
+        shaped.append(set(at.tolist()))
+        return candidates(vectors, once, at, copies)
+
+    def scoring(vectors: FloatArray, hashes: NDArray[np.uint64], is_same: Wide, at: IntArray) -> object:
+        scored.append(set(at.tolist()))
+        return others(vectors, hashes, is_same, at)
+
+    monkeypatch.setattr(metric, "_candidates", shaping)
+    monkeypatch.setattr(metric, "_others", scoring)
+    calibration.learn_metric(vectors, hashes, copies, np.zeros((200, 200)), rng=rng)
+    assert len(scored) == 12
+    for left, right in zip(shaped, scored, strict=False):
+        assert left.isdisjoint(right)
+        assert left | right == set(range(200))
+    assert shaped[-1] == set(range(200))  # the chosen one is learnt from all
 
 
 def test_a_hash_that_tells_copies_is_blended_in(rng: np.random.Generator) -> None:

@@ -20,6 +20,7 @@ from curator.errors import BadEmbeddings
 
 N_BITS = 64
 SHRINKAGES = (0.5, 0.1, 0.02)  # share of the plain metric left in the covariance of edits
+WHITENED = 0.8  # the same for the covariance of pictures: less makes more of directions that hardly occur
 HASH_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
 LEAST_GAIN = 0.005  # of average precision; less is not worth a space of its own
 BLOCK = 8_192
@@ -109,9 +110,10 @@ def learn_metric(
     Candidates: plain; centred; and the covariance W of the differences between copies and their picture made round,
     by (V - mean) ((1 - s) W + s tr(W) / d I)^(-1/2) (the within-class step of linear discriminant analysis, Fukunaga,
     1990, section 10.2; shrinkage towards a sphere after Ledoit and Wolf, 2004) for several s, with and without
-    centring, each joined with the hash by several weights. Each is learnt from some pictures and some edits and
-    scored on other pictures under other edits, by the average precision it would have in a collection with one copy
-    per picture. The chosen one is learnt again from all copies.
+    centring; the same with the covariance of the pictures, centred (whitening, by which directions that many pictures
+    share count less: Jegou and Chum, 2012); each joined with the hash by several weights. Each is learnt from some
+    pictures and some edits and scored on other pictures under other edits, by the average precision it would have in a
+    collection with one copy per picture. The chosen one is learnt again from all copies.
 
     Args:
         vectors, hashes: (n, d), (n,) of the collection.
@@ -122,11 +124,11 @@ def learn_metric(
     """
     pool = len(is_same)
     once = 1.0 / (1.0 + is_same.sum(axis=1) * len(vectors) / pool)  # (p,) a picture of many copies counts as one
-    at, to = np.triu_indices(pool, 1)
-    other = _Others(vectors[:pool], hashes[:pool], at, to, 1.0 - is_same[at, to], len(vectors))
     scores: dict[str, list[float]] = {}
     for train, test in _folds(copies, rng):
-        for name, mean, matrix in _candidates(vectors, once, train):
+        halves = rng.permutation(pool)  # pictures that shaped a metric lie farther apart in it than others do
+        other = _others(vectors, hashes, is_same, np.sort(halves[: -(-pool // 2)]))
+        for name, mean, matrix in _candidates(vectors, once, np.sort(halves[-(-pool // 2) :]), train):
             for weight, score in _scores(vectors, hashes, test, other, (mean, matrix), hash_weights):
                 scores.setdefault(_named(name, weight), []).append(score)
     held_out = {name: float(np.mean(values)) for name, values in scores.items()}
@@ -134,7 +136,7 @@ def learn_metric(
     gains = np.asarray(scores[best]) - np.asarray(scores["plain"])
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
     form, _, blended = best.partition(" + hash ")
-    mean, matrix = next((m, t) for name, m, t in _candidates(vectors, once, copies) if name == form)
+    mean, matrix = next((m, t) for name, m, t in _candidates(vectors, once, np.arange(pool), copies) if name == form)
     return Metric(best, mean, matrix, float(blended or 0), float(gains.mean()), error, held_out)
 
 
@@ -148,6 +150,12 @@ class _Others:
     to: IntArray
     weight: Wide  # (q,) chance that they are different
     n: int  # pictures of the whole collection
+
+
+def _others(vectors: FloatArray, hashes: NDArray[np.uint64], is_same: Wide, chosen: IntArray) -> _Others:
+    at, to = np.triu_indices(len(chosen), 1)
+    weight = 1.0 - is_same[chosen[at], chosen[to]]
+    return _Others(vectors[chosen], hashes[chosen], at, to, weight, len(vectors))
 
 
 def _named(name: str, weight: float) -> str:
@@ -165,19 +173,33 @@ def _folds(copies: Copies, rng: np.random.Generator) -> Iterator[tuple[Copies, C
                 yield copies.where(learns), copies.where(tests)
 
 
-def _candidates(vectors: FloatArray, once: Wide, copies: Copies) -> Iterator[tuple[str, Wide | None, Wide | None]]:
-    """Name, mean and matrix, the simplest first."""
-    mean = (once @ vectors[: len(once)]) / once.sum()
-    moved = (copies.vectors - vectors[copies.of]).astype(np.float64)
-    values, axes = np.linalg.eigh(moved.T @ moved / max(len(moved), 1))
-    values = np.maximum(values, 0.0)
+def _candidates(
+    vectors: FloatArray, once: Wide, shaping: IntArray, copies: Copies
+) -> Iterator[tuple[str, Wide | None, Wide | None]]:
+    """Name, mean and matrix, the simplest first; mean and covariance of pictures from the pool's `shaping`."""
+    pool = vectors[shaping].astype(np.float64)
+    mean = (once[shaping] @ pool) / once[shaping].sum()
     yield "plain", None, None
     yield "centred", mean, None
-    for shrinkage in SHRINKAGES:
-        scale = 1.0 / np.sqrt((1 - shrinkage) * values + shrinkage * max(float(values.mean()), 1e-12))
-        matrix = (axes * (scale / scale.max())) @ axes.T
+    yield f"whitened-{WHITENED}", pool.mean(axis=0), next(_rounded(pool - pool.mean(axis=0), (WHITENED,)))
+    moved = (copies.vectors - vectors[copies.of]).astype(np.float64)
+    for shrinkage, matrix in zip(SHRINKAGES, _rounded(moved, SHRINKAGES), strict=True):
         yield f"within-{shrinkage}", None, matrix
         yield f"centred within-{shrinkage}", mean, matrix
+
+
+def _rounded(rows: Wide, shrinkages: Sequence[float]) -> Iterator[Wide]:
+    """((1 - s) C + s tr(C) / d I)^(-1/2) for C = rows' rows, times what leaves a direction without any row as it is."""
+    m, d = rows.shape
+    is_wide = m < d  # the smaller of the two square matrices has the same spectrum
+    values, axes = np.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
+    is_there = values > 1e-9 * max(float(values.sum()), 1e-300)
+    values, axes = values[is_there], axes[:, is_there]
+    if is_wide:
+        axes = rows.T @ axes / np.sqrt(values)
+    for s in shrinkages:
+        left = s * float(values.sum()) / d
+        yield np.eye(d) + (axes * (np.sqrt(left / ((1 - s) * values + left)) - 1)) @ axes.T
 
 
 def _scores(

@@ -54,6 +54,11 @@ def names(strength: Strength) -> tuple[str, ...]:
     return tuple(e.name for e in EDITS.values() if strength == "strong" or e.strength == "mild")
 
 
+def upright() -> tuple[str, ...]:
+    """Edits that leave left, right, top and bottom where they are; the others scramble a perceptual hash."""
+    return tuple(name for name in EDITS if name not in ("mirror", "turn"))
+
+
 def _reencode(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=int(rng.integers(25, 90)))

@@ -239,12 +239,12 @@ class _Use:
         # a camera mirrors and turns nothing between two frames
         mild_only = asked == "mild" or (asked == "auto" and is_footage)
         self.sets = ["mild"] if mild_only else ["strong"] if asked == "strong" else ["mild", "strong"]
-        mild = edits.names("mild")
-        self.is_mild = np.asarray([edits.names("strong")[code] in mild for code in copies.edit.tolist()], bool)
+        self.to_learn = "mild" if mild_only else "upright"
 
     def of(self, which: str) -> Copies:
-        """Copies of a set of edits; strong ones include the mild."""
-        return self.copies.where(self.is_mild) if which == "mild" else self.copies
+        """Copies of a set of edits: mild, upright, or strong; each includes the one before."""
+        names = edits.upright() if which == "upright" else edits.names("mild" if which == "mild" else "strong")
+        return self.copies.where(np.isin(np.asarray(edits.names("strong"))[self.copies.edit], names))
 
 
 def _results(
@@ -295,8 +295,8 @@ def _told(name: str, space: str, fit: Fit, use: _Use) -> dict[str, Any]:
 
 
 def _metric(vectors: FloatArray, hashes: NDArray[np.uint64], use: _Use, fit: Fit, histogram: Histogram) -> Metric:
-    """Learn on mildly edited copies; pairs that the fit takes for the same count less as different ones."""
-    copies = use.of("mild")
+    """Learn on edited copies; pairs that the fit takes for the same count less as different ones."""
+    copies = use.of(use.to_learn)
     chosen = use.rng.permutation(len(vectors))[:LEARN_POOL]
     pool = vectors[chosen]
     chance = fit.posterior(histogram)
