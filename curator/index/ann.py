@@ -26,6 +26,7 @@ from curator.index.spec import IndexSpec, faiss_threads, find_faiss, limited_thr
 MAGIC = b"CURATOR-INDEX-1\n"
 RECALL_AT = 10  # neighbours looked at when the recall is measured
 FIRST_WIDTH = 16  # lists (ivf) looked into at first
+ROUNDS = 8  # of k-means: made once and searched often
 FIRST_EF = 64  # candidates (hnsw) kept on the walk at first
 CANDIDATES = 12  # per wanted neighbour: what RaBitQ's one bit per number needs for 0.99
 CANDIDATES_MORE = 4  # per neighbour beyond the first 16: of many, few lie so near the last that the codes mistake them
@@ -271,7 +272,8 @@ def _widen(index: SearchIndex, flat: SearchIndex) -> SearchIndex:
 
 def _build_ivf(vectors: FloatArray, spec: IndexSpec, *, faiss: ModuleType, progress: Progress) -> tuple[Any, int]:
     n_lists = max(1, int(4 * len(vectors) ** 0.5))
-    lists = make_lists(vectors, min(n_lists, len(vectors) // 8 + 1), seed=spec.seed, threads=spec.threads)
+    n_lists = min(n_lists, len(vectors) // 8 + 1)
+    lists = make_lists(vectors, n_lists, seed=spec.seed, threads=spec.threads, rounds=ROUNDS)
     coarse = faiss.IndexFlatIP(vectors.shape[1])
     coarse.add(lists.centres)
     index = faiss.IndexIVFRaBitQ(coarse, vectors.shape[1], len(lists), faiss.METRIC_INNER_PRODUCT)

@@ -47,7 +47,9 @@ class Lists:
             return _lists(self.centres, _assign(vectors, self.centres, product, threads))
 
 
-def make_lists(vectors: FloatArray, n_lists: int, *, seed: int, threads: int | None = None) -> Lists:
+def make_lists(
+    vectors: FloatArray, n_lists: int, *, seed: int, threads: int | None = None, rounds: int = ROUNDS
+) -> Lists:
     """Divide the vectors into at most `n_lists` lists by spherical k-means on a sample.
 
     Starts from random vectors: k-means++ seeds save a twentieth of the pairs that a join looks
@@ -57,7 +59,7 @@ def make_lists(vectors: FloatArray, n_lists: int, *, seed: int, threads: int | N
     with products() as (product, _):
         sample = vectors[np.sort(rng.permutation(len(vectors))[: POINTS_PER_LIST * n_lists])]  # (s, d)
         centres = sample[rng.permutation(len(sample))[:n_lists]]  # (c, d)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             centres = _move(centres, sample, _assign(sample, centres, product, threads))
         return _lists(centres, _assign(vectors, centres, product, threads))
 
