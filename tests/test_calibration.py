@@ -420,6 +420,15 @@ def test_a_metric_that_cannot_help_is_not_kept(rng: np.random.Generator) -> None
     assert found.held_out["plain"] > 0.99
 
 
+def test_a_metric_of_hardly_any_pictures_is_not_kept(rng: np.random.Generator) -> None:
+    for n in (2, 3, 8):
+        vectors = unit(rng.standard_normal((n, 8)))
+        of = np.repeat(np.arange(n), 4)
+        copies = Copies(moved(vectors[of], 0.1, rng), np.zeros(4 * n, np.uint64), of, np.tile(np.arange(4), n))
+        found = calibration.learn_metric(vectors, np.zeros(n, np.uint64), copies, np.zeros((n, n)), rng=rng)
+        assert not found.helps
+
+
 def test_a_metric_for_vectors_of_another_length_is_refused() -> None:
     metric = calibration.Metric("centred", np.zeros(4), None, 0.0, 0.1, 0.0, {})
     with pytest.raises(BadEmbeddings, match="for 4 numbers per vector, found 3; run `curator calibrate` again"):

@@ -126,9 +126,10 @@ def learn_metric(
     once = 1.0 / (1.0 + is_same.sum(axis=1) * len(vectors) / pool)  # (p,) a picture of many copies counts as one
     scores: dict[str, list[float]] = {}
     for train, test in _folds(copies, rng):
-        halves = rng.permutation(pool)  # pictures that shaped a metric lie farther apart in it than others do
-        other = _others(vectors, hashes, is_same, np.sort(halves[: -(-pool // 2)]))
-        for name, mean, matrix in _candidates(vectors, once, np.sort(halves[-(-pool // 2) :]), train):
+        # pictures that shaped a metric lie farther apart in it than others do
+        shaping, others = (np.sort(half) for half in np.array_split(rng.permutation(pool), 2))
+        other = _others(vectors, hashes, is_same, others)
+        for name, mean, matrix in _candidates(vectors, once, shaping, train):
             for weight, score in _scores(vectors, hashes, test, other, (mean, matrix), hash_weights):
                 scores.setdefault(_named(name, weight), []).append(score)
     held_out = {name: float(np.mean(values)) for name, values in scores.items()}

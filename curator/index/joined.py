@@ -174,7 +174,7 @@ class _Join:
         starts = self.asked.starts[first : last + 1] - self.asked.starts[first]
         own = self.asked.members[self.asked.starts[first] : self.asked.starts[last]]
         slots = Slots(len(own), self.kept)
-        visits = [np.zeros((2, 0), np.int64)]  # who of the rows goes to which list
+        visits = [np.zeros((2, 0), np.int64)]  # which of the rows goes to which list
         for i in range(first, last):
             at = np.arange(starts[i - first], starts[i - first + 1])
             if len(at):
@@ -183,8 +183,8 @@ class _Join:
                 visits.append(np.stack([at[row], to]))
         visitors, visited = np.concatenate(visits, axis=1)
         order = np.argsort(visited, kind="stable")
-        lists, begins = np.unique(visited[order], return_index=True)
-        for j, at in zip(lists.tolist(), np.split(visitors[order], begins)[1:], strict=True):
+        reached, begins = np.unique(visited[order], return_index=True)
+        for j, at in zip(reached.tolist(), np.split(visitors[order], begins)[1:], strict=True):
             self._compare(own, at, j, slots, is_home=False)
         return own, slots
 
