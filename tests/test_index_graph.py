@@ -139,14 +139,18 @@ def test_a_recall_below_the_floor_counts_once_a_larger_sample_says_so(
     spec = IndexSpec(flat_up_to=100, min_recall=0.95, sample=50)
     old = knn_graph(vectors[:1_990], 6, spec)
     sizes: list[int] = []
+    made: list[int] = []
 
-    def measured(*given: object) -> float:
-        sizes.append(int(str(given[-1])))
+    def measured(similarity: FloatArray, vectors: FloatArray, spec: IndexSpec, size: int) -> float:
+        sizes.append(size)
         return said[len(sizes) - 1]
 
-    made: list[int] = []
+    def anew(vectors: FloatArray, k: int, spec: IndexSpec, **_: object) -> Neighbors:
+        made.append(len(vectors))
+        return knn_graph(vectors, k, spec)
+
     monkeypatch.setattr(extend, "_recall", measured)
-    monkeypatch.setattr(extend, "knn_graph", lambda v, *_, **__: made.append(len(v)) or old)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(extend, "knn_graph", anew)
     grown = extend_graph(Neighbors(old.positions, old.similarity, 0.97), vectors, spec=spec)
     assert sizes == [50, 200][: len(said)]
     assert made == [2_000] * is_anew

@@ -41,35 +41,14 @@ from curator.selection.compose import Scene, compose, scaled, similarity_to, tur
 from curator.selection.greedy import settle
 from curator.selection.picks import best_similarity
 from curator.selection.quotas import Tally, only
+from tests.selections import NONE, asking, on_circle, unit
 
-NONE = np.zeros(0, np.int64)
 few = settings(max_examples=25, deadline=None, derandomize=True)
-
-
-def unit(vectors: Any) -> FloatArray:
-    array = np.asarray(vectors, np.float32)
-    lengths: FloatArray = np.linalg.norm(array, axis=1, keepdims=True)
-    return array / lengths
 
 
 def cloud(rng: np.random.Generator, n: int, d: int = 8, *, clusters: int = 6) -> FloatArray:
     centres = rng.normal(size=(clusters, d))
     return unit(centres[rng.integers(0, clusters, n)] + 0.4 * rng.normal(size=(n, d)))
-
-
-def on_circle(degrees: Sequence[float]) -> FloatArray:
-    angle = np.radians(degrees)
-    return unit(np.stack([np.cos(angle), np.sin(angle)], axis=1))
-
-
-def asking(method: Method, budget: int, n: int, **more: Any) -> Request:
-    """A request with what its method cannot do without."""
-    needs: dict[str, Any] = {
-        "coverage": {"threshold": 0.8},
-        "uncertainty": {"scores": np.linspace(1, 0, n, dtype=np.float32)},
-        "strategies": {"strategies": (Strategy("diversity"), Strategy("representative", 0.5))},
-    }
-    return Request(method, budget, **{**needs.get(method, {}), **more})
 
 
 def wish(*strategies: Strategy, budget: int = 5, **more: Any) -> Request:
