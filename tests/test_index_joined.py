@@ -63,7 +63,7 @@ def test_a_floor_of_nearly_all_reaches_every_neighbour_of_the_samples(vectors: F
     assert reach is not None
     for sample in samples:
         for row, own, true in zip(sample.rows, sample.of.tolist(), sample.true, strict=True):
-            assert plane_distance(lists.centres, row, own, true).max() <= reach.distance + 1e-5
+            assert plane_distance(lists.centres, row[None], own, true).max() <= reach.distance + 1e-5
             assert np.isin(true, reach.near[own]).all()
 
 
@@ -78,7 +78,7 @@ def test_the_reach_finds_the_floor_of_both_samples_and_a_higher_one_is_wider(
     for sample in samples:
         found = np.mean(
             [
-                np.isin(true, others[plane_distance(lists.centres, row, own, others) <= reach.distance]).mean()
+                np.isin(true, others[plane_distance(lists.centres, row[None], own, others)[0] <= reach.distance]).mean()
                 for row, own, true in zip(sample.rows, sample.of.tolist(), sample.true, strict=True)
                 for others in [reach.near[own]]
             ]
@@ -117,7 +117,7 @@ def test_it_finds_the_best_of_the_lists_in_reach_and_of_no_other(vectors: FloatA
     for row in range(0, len(vectors), 29):
         own = int(lists.of[row])
         others = reach.near[own]
-        met = others[plane_distance(lists.centres, vectors[row], own, others) <= reach.distance]
+        met = others[plane_distance(lists.centres, vectors[row : row + 1], own, others)[0] <= reach.distance]
         among = np.setdiff1d(np.flatnonzero(np.isin(lists.of, met)), row)
         alone += len(met) == 1
         if len(among) >= K:

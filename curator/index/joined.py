@@ -27,7 +27,7 @@ PADDED = 128  # where products are rough, rows are a multiple of this: there are
 GROUPS = 8  # parts of the rows, within the bounds below
 FEWEST, MOST = 16_384, 65_536  # rows that visit lists together: enough in each list that fetching its vectors pays
 RESCORED = 8  # rows whose candidates are computed again together: their vectors stay in the cache
-SAME = 1e-6  # centres this close have no plane between them
+SAME = 1e-3  # centres this close have no plane between them; float32 holds their distance no better
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ def chosen_reach(lists: Lists, probe: Sample, check: Sample, *, floor: float) ->
     rank = np.empty_like(near)  # (c, c): how near list j is to list i, 0 for itself
     np.put_along_axis(rank, near, np.arange(c)[None, :], axis=1)
     asked = ((probe, floor + min(MARGIN, SHARE * (1 - floor))), (check, floor + ROUGH))
-    away = [np.take_along_axis(_plane_distances(lists.centres, each), each.true, axis=1) for each, _ in asked]  # (s, k)
-    all_away, all_rank = _plane_distances(lists.centres, check), rank[check.of]  # (s, c)
+    everywhere = [plane_distance(lists.centres, each.rows, each.of, np.arange(c)) for each, _ in asked]  # (s, c)
+    away = [np.take_along_axis(planes, each.true, axis=1) for planes, (each, _) in zip(everywhere, asked, strict=True)]
+    all_away, all_rank = everywhere[1], rank[check.of]  # (s, c)
     sizes = np.diff(lists.starts)
     found: list[tuple[float, Reach]] = []
     for width in [*(2**i for i in range(2, c.bit_length()) if 2**i < c), c]:
@@ -82,32 +83,24 @@ def chosen_reach(lists: Lists, probe: Sample, check: Sample, *, floor: float) ->
     return min(found, key=lambda each: each[0])[1] if found else None
 
 
-def _plane_distances(centres: FloatArray, sample: Sample) -> FloatArray:
-    """`plane_distance` of each row of a sample to all lists, (s, c)."""
-    similarity = sample.rows @ centres.T
-    own = similarity[np.arange(len(similarity)), sample.of]
-    length = np.sqrt(np.maximum(2 - 2 * centres[sample.of] @ centres.T, 0))
-    distance: FloatArray = (own[:, None] - similarity) / np.maximum(length, SAME)
-    return distance
-
-
-def plane_distance(centres: FloatArray, rows: FloatArray, own: int, others: IntArray) -> FloatArray:
-    """How far rows of list `own` are from the planes between it and other lists.
+def plane_distance(centres: FloatArray, rows: FloatArray, own: int | IntArray, others: IntArray) -> FloatArray:
+    """How far rows are from the planes between their own list and others.
 
     (c_own - c_j) x / |c_own - c_j| for centres of length 1: no vector that is nearer to c_j than to c_own lies
     nearer to x. 0 for the own list and for those of the same centre.
 
     Args:
-        rows: (b, d) or (d,).
+        rows: (b, d)
+        own: list of each, or of all.
         others: (p,)
 
     Returns:
-        (b, p) or (p,)
+        (b, p)
     """
-    across = centres[own] - centres[others]  # (p, d)
-    length = np.linalg.norm(across, axis=1)
-    distance: FloatArray = rows @ (across / np.maximum(length, SAME)[:, None]).T
-    return np.where(length > SAME, distance, np.float32(0))
+    mine, theirs = centres[own], centres[others]
+    length = np.sqrt(np.maximum(2 - 2 * (mine @ theirs.T), 0))  # (p,) or (b, p)
+    nearer: FloatArray = np.einsum("...d,...d->...", rows, mine)[:, None] - rows @ theirs.T
+    return np.where(length > SAME, nearer / np.maximum(length, SAME), np.float32(0))
 
 
 def join_lists(
